@@ -1,0 +1,21 @@
+"""bge-cpu: BAAI/bge-reranker-v2-m3 and its relatives on plain CPUs.
+
+Example:
+    >>> from bge_cpu import Reranker
+    >>> reranker = Reranker.load("BAAI/bge-reranker-v2-m3")
+    >>> reranker.rank("what is panda?", ["hi", "The giant panda is a bear native to China."])
+"""
+
+from bge_cpu.errors import BgeCpuError, CheckpointError, InputError, MissingDependencyError
+from bge_cpu.ranking import Ranked, Ranking
+from bge_cpu.reranker import Reranker
+
+__all__ = [
+    "BgeCpuError",
+    "CheckpointError",
+    "InputError",
+    "MissingDependencyError",
+    "Ranked",
+    "Ranking",
+    "Reranker",
+]

@@ -1,0 +1,181 @@
+"""Step 1: a Hub id, a folder or "mini" -> a checkpoint: its files, configuration and fingerprint.
+
+Weights are read from safetensors only; no pickle is opened and no code of a checkpoint is run.
+"""
+
+import hashlib
+import importlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bge_cpu.errors import CheckpointError, InputError
+from bge_cpu.weights import header_bytes
+
+MINI = Path(__file__).parent / "mini"
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_ROBERTA_KIN = ("roberta", "camembert", "longformer", "xmod", "data2vec-text")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The files of one cross-encoder.
+
+    Attributes:
+        name: The model as it was asked for.
+        folder: Where its files lie.
+        config: config.json.
+        weights: The safetensors files.
+        commit: The Hub commit, if it came from there.
+    """
+
+    name: str
+    folder: Path
+    config: dict[str, Any]
+    weights: tuple[Path, ...]
+    commit: str | None = None
+
+    @property
+    def tokenizer(self) -> Path:
+        """The tokenizer.json."""
+        return self.folder / "tokenizer.json"
+
+    @property
+    def max_length(self) -> int | None:
+        """The longest pair in tokens, special tokens counted; None where the architecture sets no limit."""
+        positions = self.config.get("max_position_embeddings")
+        if positions is None:
+            return None
+        return int(positions) - position_offset(self.config)
+
+    def check_vocabulary(self, size: int) -> None:
+        """Check that every id of a tokenizer has a row in the embedding table.
+
+        Raises:
+            CheckpointError: The tokenizer is another model's.
+        """
+        if size > self.config.get("vocab_size", size):
+            raise CheckpointError(
+                f"{self.tokenizer} gives {size:,} ids; the model of {self.folder} knows {self.config['vocab_size']:,}"
+            )
+
+    def fingerprint(self) -> str:
+        """A SHA-256 that changes when the checkpoint does, without reading the weights.
+
+        It covers config.json, tokenizer.json, the header of each weight file, and the Hub commit or else the files'
+        sizes and modification times.
+        """
+        digest = hashlib.sha256()
+        for file in (self.folder / "config.json", self.tokenizer):
+            digest.update(hashlib.sha256(_read(file)).digest())
+        for file in self.weights:
+            digest.update(hashlib.sha256(header_bytes(file)).digest())
+            status = file.stat()
+            digest.update((self.commit or f"{status.st_size} {status.st_mtime_ns}").encode())
+        return digest.hexdigest()
+
+
+def position_offset(config: Mapping[str, Any]) -> int:
+    """The row of the position table that belongs to the first token: RoBERTa and its kin leave out those up to pad."""
+    if any(kin in str(config.get("model_type")) for kin in _ROBERTA_KIN):
+        pad = config.get("pad_token_id")
+        return 2 if pad is None else int(pad) + 1
+    return 0
+
+
+def open_checkpoint(model: str | Path, *, revision: str | None = None, local_files_only: bool = False) -> Checkpoint:
+    """Find a checkpoint's files and check that they are whole enough to be loaded.
+
+    Args:
+        model: A folder, a Hub id ("BAAI/bge-reranker-v2-m3") or "mini", the bundled checkpoint. A folder of that
+            name goes before the Hub.
+        revision: A Hub branch, tag or commit. A pinned commit that is in the Hub's cache costs no call to the Hub.
+        local_files_only: Never call the Hub.
+
+    Raises:
+        InputError: `model` is neither a string nor a path, or `revision` was given for a folder.
+        CheckpointError: Something is missing, unreadable or not a one-label sequence classifier.
+    """
+    if not isinstance(model, str | Path) or not str(model):
+        raise InputError(f"model is a Hub id, a folder or 'mini', not {model!r}")
+    folder, commit = MINI if model == "mini" else Path(model).expanduser(), None
+    if model != "mini" and not folder.exists() and isinstance(model, str) and _HUB_ID.fullmatch(model):
+        hub = importlib.import_module("bge_cpu.hub")  # only now: it brings an HTTP client along
+        folder, commit = hub.fetch(model, revision=revision, local_files_only=local_files_only)
+    elif revision is not None:
+        raise InputError(f"revision={revision!r} is for Hub ids; {model!r} is a folder")
+    if not folder.is_dir():
+        if model == "mini":
+            raise CheckpointError(
+                "this version of bge-cpu bundles no checkpoint", hint="name a checkpoint folder or a Hub id as model"
+            )
+        raise CheckpointError(
+            f"no checkpoint folder {str(model)!r}", hint="a Hub id has the form owner/name, a folder must exist"
+        )
+    config = _config(folder)
+    if not (folder / "tokenizer.json").is_file():
+        raise CheckpointError(
+            f"{folder} has no tokenizer.json",
+            hint=f"write it with transformers: AutoTokenizer.from_pretrained({str(folder)!r}).save_pretrained(...)",
+        )
+    return Checkpoint(str(model), folder, config, _weight_files(folder), commit)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """Read config.json of a one-label sequence classifier."""
+    config = _json(folder / "config.json")
+    found = (config.get("architectures") or ["none named"])[0]
+    if not str(found).endswith("ForSequenceClassification"):
+        raise CheckpointError(
+            f"{folder} holds architecture {found}, not a sequence classifier (...ForSequenceClassification)",
+            hint="a reranker is a cross-encoder; an embedding model scores no pairs",
+        )
+    labels = len(config["id2label"]) if config.get("id2label") else config.get("num_labels", 2)
+    if labels != 1:
+        raise CheckpointError(f"{folder} is a classifier with {labels} labels; a reranker has 1")
+    return config
+
+
+def _weight_files(folder: Path) -> tuple[Path, ...]:
+    """The single safetensors file, or the shards that the index names."""
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if single.is_file():
+        return (single,)
+    if not index.is_file():
+        found = ", ".join(sorted(file.name for file in folder.glob("*.bin"))) or "none"
+        raise CheckpointError(
+            f"{folder} has no model.safetensors (pickled weights, never opened: {found})",
+            hint="load it once with transformers and save_pretrained(..., safe_serialization=True)",
+        )
+    names = sorted(set(_shard_names(index)))
+    missing = [name for name in names if Path(name).name != name or not (folder / name).is_file()]
+    if missing:
+        raise CheckpointError(f"{index} names shards that are not in its folder: {', '.join(missing)}")
+    return tuple(folder / name for name in names)
+
+
+def _shard_names(index: Path) -> Iterable[str]:
+    try:
+        return [str(name) for name in _json(index)["weight_map"].values()]
+    except (KeyError, AttributeError) as error:
+        raise CheckpointError(f"{index} has no weight_map") from error
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(_read(file))
+    except ValueError as error:
+        raise CheckpointError(f"{file} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{file} holds no JSON object")
+    return content
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{file} cannot be read: {error.strerror}") from error

@@ -1,0 +1,56 @@
+"""How many CPUs this process may really use."""
+
+import math
+import os
+from pathlib import Path
+
+
+def available_cpus(root: Path = Path("/")) -> int:
+    """The smaller of the CPU affinity and the cgroup quota (rounded up), at least 1.
+
+    Args:
+        root: Where /proc and /sys lie.
+    """
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cgroup_quota(root)
+    return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
+
+
+def cgroup_quota(root: Path = Path("/")) -> float | None:
+    """The CPUs that this process's control group and those above it grant, or None without a limit.
+
+    Reads cgroup v2 (cpu.max) and v1 (cpu.cfs_quota_us over cpu.cfs_period_us).
+    """
+    try:
+        memberships = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return None
+    quotas: list[float] = []
+    for membership in memberships:
+        _, controllers, path = membership.split(":", 2)
+        if not controllers:
+            mount = root / "sys/fs/cgroup"
+        elif "cpu" in controllers.split(","):
+            mount = root / "sys/fs/cgroup" / controllers
+        else:
+            continue
+        group = mount / path.lstrip("/")
+        while True:
+            quotas += _quota(group)
+            if group == mount or mount not in group.parents:
+                break
+            group = group.parent
+    return min(quotas, default=None)
+
+
+def _quota(group: Path) -> list[float]:
+    """The limit that one control group sets, if any."""
+    try:
+        if (group / "cpu.max").exists():
+            quota, period = (group / "cpu.max").read_text().split()
+        else:
+            quota = (group / "cpu.cfs_quota_us").read_text()
+            period = (group / "cpu.cfs_period_us").read_text()
+        return [int(quota) / int(period)] if quota.strip() not in ("max", "-1") else []
+    except (OSError, ValueError):
+        return []

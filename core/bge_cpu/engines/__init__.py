@@ -1,0 +1,69 @@
+"""Step 3: token ids -> logits. One module per mode; each imports its framework at its top and offers `load`.
+
+A mode's module is named after it ("-" becomes "_") and is imported only when the mode is asked for.
+"""
+
+import importlib
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bge_cpu.checkpoint import Checkpoint
+from bge_cpu.errors import InputError, MissingDependencyError
+from bge_cpu.tokenizer import TokenizedPair
+
+EXTRAS = {"fp32": "torch", "onnx": None}
+"""The modes, and the extra of bge-cpu that each needs."""
+
+DEFAULT_MODE = "onnx"
+
+
+class Engine(Protocol):
+    """Runs a model over tokenized pairs; safe to call from many threads."""
+
+    def logits(self, pairs: Sequence[TokenizedPair]) -> NDArray[np.float32]:
+        """One raw logit per pair, in input order, float32, (pairs,)."""
+
+
+def check_mode(mode: object) -> str:
+    """A mode's name; None stands for the default.
+
+    Raises:
+        InputError: There is no such mode.
+    """
+    if mode is None:
+        return DEFAULT_MODE
+    if mode in ("fp16", "half", "float16"):
+        raise InputError(
+            f"mode {mode!r} does not exist: CPUs multiply float16 by converting every value, so it is slower than fp32",
+            hint='a float16 checkpoint runs as it is in any mode; for speed use mode="onnx"',
+        )
+    if not isinstance(mode, str) or mode not in EXTRAS:
+        raise InputError(f"mode is one of {', '.join(EXTRAS)}, not {mode!r}")
+    return mode
+
+
+def load_engine(mode: str, checkpoint: Checkpoint, *, threads: int) -> Engine:
+    """Load a checkpoint in a mode.
+
+    Args:
+        mode: One of `EXTRAS`.
+        checkpoint: What to load.
+        threads: How many CPUs to use at most.
+
+    Raises:
+        MissingDependencyError: The mode's framework is not installed.
+        CheckpointError: The mode cannot run this checkpoint.
+    """
+    extra = EXTRAS[mode]
+    try:
+        module = importlib.import_module(f"bge_cpu.engines.{mode.replace('-', '_')}")
+    except ModuleNotFoundError as error:
+        if extra is None or (error.name or "").startswith("bge_cpu"):
+            raise
+        raise MissingDependencyError(
+            f"mode {mode!r} needs {error.name}, which is not installed", hint=f"pip install 'bge-cpu[{extra}]'"
+        ) from error
+    return cast(Engine, module.load(checkpoint, threads=threads))

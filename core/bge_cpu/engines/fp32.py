@@ -1,0 +1,102 @@
+"""Mode "fp32": float32 on PyTorch through transformers; the reference that the other modes are held to.
+
+It takes any one-label sequence classifier that transformers itself ships.
+"""
+
+import inspect
+import threading
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+
+from bge_cpu.checkpoint import Checkpoint
+from bge_cpu.errors import CheckpointError
+from bge_cpu.tokenizer import TokenizedPair
+
+
+def load(checkpoint: Checkpoint, *, threads: int, batch_pairs: int = 8, batch_tokens: int = 4096) -> "TorchEngine":
+    """Load a checkpoint with transformers, from safetensors, without remote code.
+
+    Args:
+        checkpoint: What to load.
+        threads: How many CPUs PyTorch uses at most.
+        batch_pairs: Pairs per batch at most.
+        batch_tokens: Tokens per batch at most, padding counted; a longer pair runs alone.
+
+    Raises:
+        CheckpointError: transformers cannot build the model, or the checkpoint lacks some of its tensors.
+    """
+    try:
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            checkpoint.folder,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    except (ValueError, OSError, KeyError, RuntimeError) as error:
+        raise CheckpointError(f"transformers cannot load {checkpoint.folder}: {error}") from error
+    if report["missing_keys"]:
+        missing = ", ".join(sorted(report["missing_keys"]))
+        raise CheckpointError(f"{checkpoint.folder} lacks the tensors {missing}, which would be left at random")
+    return TorchEngine(model, threads=threads, batch_pairs=batch_pairs, batch_tokens=batch_tokens)
+
+
+class TorchEngine:
+    """Runs a transformers model over padded batches, the longest pairs first, one batch at a time.
+
+    Args:
+        model: A sequence classifier with one label.
+        threads: How many CPUs PyTorch uses at most.
+        batch_pairs: Pairs per batch at most.
+        batch_tokens: Tokens per batch at most, padding counted; a longer pair runs alone.
+    """
+
+    def __init__(self, model: PreTrainedModel, *, threads: int, batch_pairs: int, batch_tokens: int) -> None:
+        self._model = model.eval()
+        self._typed = "token_type_ids" in inspect.signature(model.forward).parameters
+        self._threads = threads
+        self._batch_pairs = batch_pairs
+        self._batch_tokens = batch_tokens
+        self._lock = threading.Lock()  # a batch keeps all threads busy; two at once would fight for the CPUs
+
+    def logits(self, pairs: Sequence[TokenizedPair]) -> NDArray[np.float32]:
+        """One raw logit per pair, in input order, float32, (pairs,)."""
+        logits = np.empty(len(pairs), dtype=np.float32)
+        for batch in self._batches(pairs):
+            with self._lock:
+                logits[batch] = self._run([pairs[index] for index in batch])
+        return logits
+
+    def _batches(self, pairs: Sequence[TokenizedPair]) -> Iterator[list[int]]:
+        """The pairs' indices, longest first, so that neighbours in a batch are of like length."""
+        batch: list[int] = []
+        for index in sorted(range(len(pairs)), key=lambda index: -len(pairs[index])):
+            padded = len(pairs[batch[0]]) * (len(batch) + 1) if batch else 0
+            if len(batch) == self._batch_pairs or padded > self._batch_tokens:
+                yield batch
+                batch = []
+            batch.append(index)
+        if batch:
+            yield batch
+
+    def _run(self, pairs: Sequence[TokenizedPair]) -> NDArray[np.float32]:
+        longest = max(map(len, pairs))
+        ids = np.full((len(pairs), longest), self._model.config.pad_token_id or 0)
+        types, mask = np.zeros_like(ids), np.zeros_like(ids)
+        for row, pair in enumerate(pairs):
+            ids[row, : len(pair)], types[row, : len(pair)], mask[row, : len(pair)] = pair.ids, pair.type_ids, 1
+        inputs = {"input_ids": ids, "attention_mask": mask} | ({"token_type_ids": types} if self._typed else {})
+        before = torch.get_num_threads()
+        torch.set_num_threads(self._threads)
+        try:
+            with torch.inference_mode():
+                output = self._model(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+        finally:
+            torch.set_num_threads(before)
+        logits: NDArray[np.float32] = output.logits[:, 0].float().numpy()
+        return logits

@@ -1,0 +1,99 @@
+"""Mode "onnx": float32 on ONNX Runtime, one unpadded pair per run on a pool of threads, straight from safetensors.
+
+Nothing is written to disk and no weight is copied: the sessions read views of the mapped checkpoint, which processes
+share. Padding is the largest waste on a CPU; a run of one pair needs none, and its score depends on nothing else.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+
+from bge_cpu.checkpoint import Checkpoint
+from bge_cpu.errors import CheckpointError
+from bge_cpu.graph import Architecture, build
+from bge_cpu.tokenizer import TokenizedPair
+from bge_cpu.weights import Weights
+
+
+def load(checkpoint: Checkpoint, *, threads: int) -> "OnnxEngine":
+    """Load an XLM-RoBERTa, RoBERTa or BERT checkpoint.
+
+    Raises:
+        CheckpointError: Another architecture, or tensors that do not fit the configuration.
+    """
+    architecture = Architecture.from_config(checkpoint.config)
+    model, shapes = build(architecture)
+    weights = Weights(checkpoint.weights)
+    for name, shape in shapes.items():
+        if name not in weights:
+            raise CheckpointError(f"{checkpoint.folder} lacks the tensor {name}")
+        if weights.shape(name) != shape:
+            raise CheckpointError(
+                f"tensor {name} of {checkpoint.folder} has shape {weights.shape(name)}; its config says {shape}"
+            )
+    return OnnxEngine(model, {name: weights[name] for name in shapes}, threads=threads)
+
+
+class OnnxEngine:
+    """Runs a one-pair graph.
+
+    Args:
+        model: A graph from `input_ids` and `token_type_ids`, (tokens,), to `logit`.
+        weights: The data of its initializers by name; kept, not copied.
+        threads: How many pairs run at once; a lone pair uses as many cores.
+    """
+
+    def __init__(self, model: onnx.ModelProto, weights: Mapping[str, NDArray[np.float32]], *, threads: int) -> None:
+        self._threads = threads
+        self._weights = {name: onnxruntime.OrtValue.ortvalue_from_numpy(value) for name, value in weights.items()}
+        self._single = self._session(model, 1)
+        self._wide = self._session(model, threads) if threads > 1 else self._single
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bge-cpu")
+        self._lock = threading.Lock()
+        self._calls = 0
+
+    def logits(self, pairs: Sequence[TokenizedPair]) -> NDArray[np.float32]:
+        """One raw logit per pair, in input order, float32, (pairs,); the longest pairs run first."""
+        with self._lock:
+            self._calls += 1
+            alone = self._calls == 1
+        try:
+            if alone and 2 * len(pairs) <= self._threads:
+                return np.array([_run(self._wide, pair) for pair in pairs], dtype=np.float32)
+            longest_first = sorted(range(len(pairs)), key=lambda index: -len(pairs[index]))
+            results = self._pool.map(lambda index: _run(self._single, pairs[index]), longest_first)
+            logits = np.empty(len(pairs), dtype=np.float32)
+            logits[longest_first] = list(results)
+            return logits
+        finally:
+            with self._lock:
+                self._calls -= 1
+
+    def _session(self, model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSession:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # ALL would fuse Add and LayerNormalization into SkipLayerNormalization, whose CPU kernel is ten times slower.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        # Memory plans are kept per input shape, and every length is a new one.
+        options.enable_mem_pattern = False
+        # Prepacking copies every weight and gives other last bits: off everywhere, so that scores agree everywhere.
+        options.add_session_config_entry("session.disable_prepacking", "1")
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        # The graph calls its data external, so ONNX Runtime wants a place for it that exists; it reads nothing there.
+        here = str(Path(__file__).parent)
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", here)
+        for name, value in self._weights.items():
+            options.add_initializer(name, value)
+        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def _run(session: onnxruntime.InferenceSession, pair: TokenizedPair) -> float:
+    (logit,) = session.run(["logit"], {"input_ids": pair.ids, "token_type_ids": pair.type_ids})
+    return float(logit[0, 0])

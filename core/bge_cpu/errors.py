@@ -1,0 +1,38 @@
+"""Everything bge-cpu raises on purpose.
+
+    BgeCpuError
+    ├── MissingDependencyError (ImportError)   a mode's framework is not installed
+    ├── CheckpointError                        a checkpoint cannot be found, read, trusted or run
+    └── InputError (ValueError)                an argument or a text is of the wrong type or value
+
+An error says what came and what was allowed; where there is a way out, a second line gives it as a hint.
+"""
+
+
+class BgeCpuError(Exception):
+    """Base of all errors of bge-cpu.
+
+    Args:
+        message: What came and what was allowed, as one line.
+        hint: What to do about it, as one line.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        message = str(self.args[0])
+        return f"{message}\nhint: {self.hint}" if self.hint else message
+
+
+class MissingDependencyError(BgeCpuError, ImportError):
+    """A mode's framework is not installed; the hint names the extra that brings it."""
+
+
+class CheckpointError(BgeCpuError):
+    """A checkpoint cannot be found, read, trusted or run."""
+
+
+class InputError(BgeCpuError, ValueError):
+    """An argument or a text is of the wrong type or value; nothing was scored."""

@@ -1,0 +1,89 @@
+"""The door: what callers pass in is checked here, before anything is computed."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from bge_cpu.errors import InputError
+
+NORMALIZATIONS = ("sigmoid", "softmax")
+
+
+def check_text(text: Any, what: str) -> str:
+    """Any str that UTF-8 can hold.
+
+    Raises:
+        InputError: Not a string, or one with lone surrogates.
+    """
+    if not isinstance(text, str):
+        raise InputError(f"{what} is a str, not {type(text).__name__}: {_shown(text)}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{what} holds a lone surrogate (U+{ord(text[error.start]):04X} at character {error.start}): it is no text",
+            hint='read it with the right encoding, or clean it: text.encode("utf-8", "replace").decode()',
+        ) from None
+    return text
+
+
+def check_query(query: Any, what: str = "query") -> str:
+    """A text with something in it.
+
+    Raises:
+        InputError: Not a text, or empty.
+    """
+    if not check_text(query, what).strip():
+        raise InputError(f"{what} is empty: {query!r}")
+    return str(query)
+
+
+def check_pair(pair: Any, index: int) -> tuple[str, str]:
+    """A (query, document) pair; the document may be empty.
+
+    Raises:
+        InputError: Not two texts, or an empty query; it names the pair by its index.
+    """
+    if isinstance(pair, str | bytes) or not isinstance(pair, Sequence) or len(pair) != 2:
+        raise InputError(
+            f"pair {index} is not (query, document) but {type(pair).__name__}: {_shown(pair)}",
+            hint="pass a list of pairs, also for a single one: [(query, document)]",
+        )
+    return check_query(pair[0], f"query of pair {index}"), check_text(pair[1], f"document of pair {index}")
+
+
+def check_documents(documents: Any) -> list[str]:
+    """A collection of texts.
+
+    Raises:
+        InputError: A single string, not a collection, or an item that is no text; it names the item by its index.
+    """
+    if isinstance(documents, str | bytes) or not isinstance(documents, Iterable):
+        raise InputError(f"documents is a list of str, not {type(documents).__name__}: {_shown(documents)}")
+    return [check_text(document, f"document {index}") for index, document in enumerate(documents)]
+
+
+def check_count(value: Any, name: str, *, least: int = 1) -> int:
+    """A whole number of at least `least`.
+
+    Raises:
+        InputError: Anything else.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InputError(f"{name} is a whole number of at least {least}, not {value!r}")
+    return value
+
+
+def check_normalize(normalize: Any, allowed: Sequence[str] = NORMALIZATIONS) -> str | None:
+    """None or one of the allowed names.
+
+    Raises:
+        InputError: Anything else.
+    """
+    if normalize is not None and normalize not in allowed:
+        raise InputError(f"normalize is None or one of {', '.join(map(repr, allowed))}, not {normalize!r}")
+    return normalize if normalize is None else str(normalize)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

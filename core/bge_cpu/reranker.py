@@ -1,0 +1,184 @@
+"""The whole path on one screen: pairs -> tokens -> logits -> scores -> ranking."""
+
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from bge_cpu.checkpoint import open_checkpoint
+from bge_cpu.cpu import available_cpus
+from bge_cpu.engines import Engine, check_mode, load_engine
+from bge_cpu.errors import CheckpointError, InputError
+from bge_cpu.inputs import check_count, check_documents, check_normalize, check_pair, check_query
+from bge_cpu.ranking import Ranked, Ranking, normalized, order
+from bge_cpu.tokenizer import PairTokenizer
+
+_PAIRS_AT_ONCE = 1024  # tokenised together; bounds the memory of a million pairs
+_STREAMED_AT_ONCE = 32  # read from a stream before its scores are given
+
+
+class Reranker:
+    """Scores (query, document) pairs with a cross-encoder on the CPU; safe to call from many threads.
+
+    Args:
+        tokenizer: Turns pairs into token ids.
+        engine: Turns token ids into logits.
+    """
+
+    def __init__(self, tokenizer: PairTokenizer, engine: Engine) -> None:
+        self._tokenizer = tokenizer
+        self._engine = engine
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path = "BAAI/bge-reranker-v2-m3",
+        *,
+        mode: str | None = None,
+        max_length: int = 512,
+        threads: int | None = None,
+        revision: str | None = None,
+        local_files_only: bool = False,
+    ) -> "Reranker":
+        """Load a checkpoint.
+
+        Args:
+            model: A Hub id, a checkpoint folder, or "mini", the bundled checkpoint.
+            mode: "onnx" (ONNX Runtime, float32; the default) or "fp32" (PyTorch, needs the extra `torch`).
+            max_length: Tokens per pair at most, special tokens counted; the rest is cut off, and a warning says so.
+            threads: CPUs to use at most; None means those that affinity and the cgroup's quota leave to the process.
+            revision: A Hub branch, tag or commit.
+            local_files_only: Never call the Hub; HF_HUB_OFFLINE=1 means the same.
+
+        Raises:
+            InputError: An option is of the wrong type or value.
+            CheckpointError: The checkpoint cannot be found, read or run in this mode.
+            MissingDependencyError: The mode's framework is not installed.
+        """
+        mode = check_mode(mode)
+        threads = available_cpus() if threads is None else check_count(threads, "threads")
+        check_count(max_length, "max_length")
+        checkpoint = open_checkpoint(model, revision=revision, local_files_only=local_files_only)
+        if checkpoint.max_length is not None and max_length > checkpoint.max_length:
+            raise InputError(
+                f"max_length is {max_length}; {checkpoint.name} takes at most {checkpoint.max_length} tokens"
+            )
+        tokenizer = PairTokenizer.load(checkpoint.tokenizer, max_length)
+        checkpoint.check_vocabulary(tokenizer.vocabulary)
+        return cls(tokenizer, load_engine(mode, checkpoint, threads=threads))
+
+    def score(self, pairs: Iterable[tuple[str, str]], *, normalize: str | None = None) -> list[float]:
+        """Score pairs, in input order.
+
+        Args:
+            pairs: (query, document) pairs; [] gives [].
+            normalize: None for raw logits, "sigmoid" for 0..1 each, "softmax" for shares among all pairs of the call.
+
+        Raises:
+            InputError: A pair or option is of the wrong type or value; nothing was scored.
+            CheckpointError: The model gave a pair no finite logit.
+        """
+        check_normalize(normalize)
+        if isinstance(pairs, str | bytes) or not isinstance(pairs, Iterable):
+            raise InputError(f"pairs is a list of (query, document), not {type(pairs).__name__}")
+        logits, cut = self._logits([check_pair(pair, index) for index, pair in enumerate(pairs)])
+        _warn_of_truncation(cut, self._tokenizer.max_length)
+        return normalized(logits, normalize)
+
+    def rank(
+        self, query: str, documents: Iterable[str], *, top_n: int | None = None, normalize: str | None = "sigmoid"
+    ) -> Ranking:
+        """Rank documents by their relevance to a query, highest first, ties in input order.
+
+        Args:
+            query: What is asked.
+            documents: Texts; an empty one is scored like any other, [] gives an empty ranking.
+            top_n: How many to return; None returns all.
+            normalize: As in `score`; "softmax" gives shares among all documents, returned or not.
+
+        Raises:
+            InputError: An argument is of the wrong type or value; nothing was scored.
+            CheckpointError: The model gave a pair no finite logit.
+        """
+        check_normalize(normalize)
+        top_n = None if top_n is None else check_count(top_n, "top_n")
+        query, documents = check_query(query), check_documents(documents)
+        logits, cut = self._logits([(query, document) for document in documents])
+        _warn_of_truncation(cut, self._tokenizer.max_length)
+        scores = normalized(logits, normalize)
+        return Ranking([Ranked(index, scores[index], documents[index], cut[index]) for index in order(logits, top_n)])
+
+    def score_stream(self, pairs: Iterable[tuple[str, str]], *, normalize: str | None = None) -> Iterator[float]:
+        """Score pairs of any iterable, in its order, in bounded memory; pairs are read a few at a time.
+
+        When a pair is wrong, or reading the pairs fails, the scores of all pairs before it come first.
+
+        Args:
+            pairs: (query, document) pairs, as many as you like.
+            normalize: None or "sigmoid"; "softmax" needs all logits at once and is refused.
+
+        Raises:
+            InputError: A pair or option is of the wrong type or value.
+            CheckpointError: The model gave a pair no finite logit.
+        """
+        check_normalize(normalize, allowed=("sigmoid",))
+        if isinstance(pairs, str | bytes) or not isinstance(pairs, Iterable):
+            raise InputError(f"pairs is an iterable of (query, document), not {type(pairs).__name__}")
+        return self._stream(pairs, normalize)
+
+    def _stream(self, pairs: Iterable[tuple[str, str]], normalize: str | None) -> Iterator[float]:
+        source = (check_pair(pair, index) for index, pair in enumerate(pairs))
+        cut: list[int] = []
+        done = 0
+        try:
+            while True:
+                chunk, failure = _take(source, _STREAMED_AT_ONCE)
+                logits, chunk_cut = self._logits(chunk, first=done)
+                cut += [tokens for tokens in chunk_cut if tokens]
+                done += len(chunk)
+                yield from normalized(logits, normalize)
+                if failure is not None:
+                    raise failure
+                if not chunk:
+                    return
+        finally:
+            _warn_of_truncation(cut, self._tokenizer.max_length)
+
+    def _logits(self, pairs: Sequence[tuple[str, str]], *, first: int = 0) -> tuple[list[float], list[int]]:
+        """The pairs' logits and truncated tokens; `first` is the number of the first pair in error messages."""
+        logits: list[float] = []
+        cut: list[int] = []
+        for start in range(0, len(pairs), _PAIRS_AT_ONCE):
+            tokenized = self._tokenizer.encode(pairs[start : start + _PAIRS_AT_ONCE])
+            logits += self._engine.logits(tokenized).tolist()
+            cut += [pair.truncated_tokens for pair in tokenized]
+        for index, logit in enumerate(logits):
+            if not math.isfinite(logit):
+                raise CheckpointError(
+                    f"the model gave pair {first + index} the logit {logit}: {_shown(pairs[index])}",
+                    hint="the weights are damaged or overflow; compare with mode='fp32'",
+                )
+        return logits, cut
+
+
+def _take(source: Iterator[tuple[str, str]], size: int) -> tuple[list[tuple[str, str]], Exception | None]:
+    """Up to `size` items of an iterator, and the error that stopped it, if one did."""
+    taken: list[tuple[str, str]] = []
+    try:
+        taken.extend(islice(source, size))
+    except Exception as error:
+        return taken, error
+    return taken, None
+
+
+def _warn_of_truncation(cut: Sequence[int], max_length: int) -> None:
+    pairs = sum(1 for tokens in cut if tokens)
+    if pairs:
+        message = f"{pairs} of the pairs were cut to max_length={max_length} tokens ({sum(cut):,} tokens not seen)"
+        warnings.warn(message, stacklevel=3)
+
+
+def _shown(pair: Any) -> str:
+    return " / ".join(repr(text if len(text) <= 40 else text[:39] + "…") for text in pair)

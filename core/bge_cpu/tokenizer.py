@@ -1,0 +1,179 @@
+"""Step 2: (query, document) -> the token ids the model reads, cut to max_length, with the number of tokens cut.
+
+Query and document are encoded apart, without special tokens, and joined as the tokenizer's own post-processor would.
+The tokenizer's truncation stays off: it raises on long queries, turns a long document into hundreds of overflow
+encodings, and is state that threads would share.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+from numpy.typing import NDArray
+
+from bge_cpu.errors import CheckpointError
+from bge_cpu.inputs import check_count
+
+# No piece of the vocabularies in use is longer than 16 characters, so that a text's first max_length tokens lie within
+# the first 16 * max_length characters; twice that keeps them clear of the place where a spaceless text is cut.
+_CHARACTERS_PER_TOKEN = 32
+_CHARACTERS_AT_ONCE = 2_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenizedPair:
+    """One pair as the model reads it.
+
+    Attributes:
+        ids: Token ids with special tokens, int64, (tokens,).
+        type_ids: Token types, int64, (tokens,).
+        truncated_tokens: How many tokens of query and document were cut off.
+    """
+
+    ids: NDArray[np.int64]
+    type_ids: NDArray[np.int64]
+    truncated_tokens: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """The special tokens around query and document, and everybody's token types."""
+
+    ids: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+    special_types: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+    text_types: tuple[int, int]
+
+    @property
+    def special_tokens(self) -> int:
+        return sum(map(len, self.ids))
+
+
+class PairTokenizer:
+    """Encodes pairs; safe to use from many threads.
+
+    The truncation policy is that of the model's own reference (FlagEmbedding): the query keeps at most 3/4 of
+    max_length, then the document is cut to what is left.
+
+    Args:
+        tokenizer: A `tokenizers.Tokenizer`; this object takes it over and switches its truncation and padding off.
+        max_length: Tokens per pair at most, special tokens counted.
+
+    Raises:
+        CheckpointError: The tokenizer's post-processor does not put query and document one after the other.
+        InputError: max_length has no room for a token of query and document each.
+    """
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer, max_length: int = 512) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self._tokenizer = tokenizer
+        self._template = _template(tokenizer)
+        self.max_length = check_count(max_length, "max_length", least=self._template.special_tokens + 2)
+        room = max_length - self._template.special_tokens
+        self._query_limit = min(max_length * 3 // 4, room - 1)
+        self._document_limit = room
+
+    @classmethod
+    def load(cls, file: Path, max_length: int = 512) -> "PairTokenizer":
+        """Read a tokenizer.json.
+
+        Raises:
+            CheckpointError: The file is not a tokenizer that the `tokenizers` library reads.
+        """
+        try:
+            tokenizer = tokenizers.Tokenizer.from_file(str(file))
+        except Exception as error:  # the library raises bare Exceptions
+            raise CheckpointError(f"{file} is not a readable tokenizer: {error}") from error
+        return cls(tokenizer, max_length)
+
+    @property
+    def vocabulary(self) -> int:
+        """How many ids the tokenizer can give."""
+        return self._tokenizer.get_vocab_size(with_added_tokens=True)
+
+    def encode(self, pairs: Sequence[tuple[str, str]]) -> list[TokenizedPair]:
+        """Encode pairs of checked texts, in order. A query that recurs is encoded once."""
+        queries = list(dict.fromkeys(query for query, _ in pairs))
+        encoded = dict(zip(queries, self._encode(queries, self._query_limit), strict=True))
+        documents = self._encode([document for _, document in pairs], self._document_limit)
+        return [self._join(encoded[query], document) for (query, _), document in zip(pairs, documents, strict=True)]
+
+    def _join(self, query: tuple[NDArray[np.int64], int], document: tuple[NDArray[np.int64], int]) -> TokenizedPair:
+        (query_ids, query_tokens), (document_ids, document_tokens) = query, document
+        document_ids = document_ids[: self._document_limit - len(query_ids)]
+        before, between, after = self._template.ids
+        ids = np.concatenate([before, query_ids, between, document_ids, after])
+        before, between, after = self._template.special_types
+        query_type, document_type = self._template.text_types
+        types = [before, np.full(len(query_ids), query_type), between, np.full(len(document_ids), document_type), after]
+        cut = query_tokens - len(query_ids) + document_tokens - len(document_ids)
+        return TokenizedPair(ids, np.concatenate(types), cut)
+
+    def _encode(self, texts: Sequence[str], limit: int) -> list[tuple[NDArray[np.int64], int]]:
+        """For each text its first `limit` ids and the number of all its tokens."""
+        kept: list[list[int]] = [[] for _ in texts]
+        tokens = [0] * len(texts)
+        for pieces in self._batches(texts):
+            encodings = self._tokenizer.encode_batch_fast([piece for _, piece in pieces], add_special_tokens=False)
+            for (index, _), encoding in zip(pieces, encodings, strict=True):
+                tokens[index] += len(encoding)
+                if len(kept[index]) < limit:
+                    kept[index] += encoding.ids
+        return [(np.array(ids[:limit], dtype=np.int64), total) for ids, total in zip(kept, tokens, strict=True)]
+
+    def _batches(self, texts: Sequence[str]) -> Iterator[list[tuple[int, str]]]:
+        """The pieces of all texts with their text's index, in order, a bounded number of characters at a time."""
+        batch: list[tuple[int, str]] = []
+        characters = 0
+        for index, text in enumerate(texts):
+            for piece in split(text, _CHARACTERS_PER_TOKEN * self.max_length):
+                if batch and characters + len(piece) > _CHARACTERS_AT_ONCE:
+                    yield batch
+                    batch, characters = [], 0
+                batch.append((index, piece))
+                characters += len(piece)
+        if batch:
+            yield batch
+
+
+def split(text: str, size: int) -> Iterator[str]:
+    """Cut a text into pieces of at most `size` characters that are encoded apart as they would be together.
+
+    A piece begins where white space begins, which is where tokenizers begin a word; a stretch of `size` characters
+    without such a place is cut where it ends.
+
+    >>> list(split("one two  three", 8))
+    ['one two', '  three']
+    """
+    start = 0
+    while len(text) - start > size:
+        cut = start + size
+        while cut > start and not (text[cut].isspace() and not text[cut - 1].isspace()):
+            cut -= 1
+        cut = cut if cut > start else start + size
+        yield text[start:cut]
+        start = cut
+    yield text[start:]
+
+
+def _template(tokenizer: tokenizers.Tokenizer) -> _Template:
+    """Read the pair format off the post-processor, by joining two short texts."""
+    query, document = (tokenizer.encode(text, add_special_tokens=False) for text in ("a", "b"))
+    joined = tokenizer.post_process(query, document)
+    texts = [place for place, special in enumerate(joined.special_tokens_mask) if not special]
+    if [joined.ids[place] for place in texts] != query.ids + document.ids:
+        raise CheckpointError(f"the tokenizer's pair format is not query before document: {joined.tokens}")
+    starts = texts[0], texts[len(query)]
+    ends = starts[0] + len(query), starts[1] + len(document)
+    ids, types = np.array(joined.ids, np.int64), np.array(joined.type_ids, np.int64)
+    slices = slice(starts[0]), slice(ends[0], starts[1]), slice(ends[1], None)
+    return _Template(
+        ids=(ids[slices[0]], ids[slices[1]], ids[slices[2]]),
+        special_types=(types[slices[0]], types[slices[1]], types[slices[2]]),
+        text_types=(int(types[starts[0]]), int(types[starts[1]])),
+    )

@@ -1,0 +1,82 @@
+"""Part of step 1: safetensors files -> named float32 arrays, as views of the mapped files wherever possible."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from bge_cpu.errors import CheckpointError
+
+_STORED_AS = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
+
+
+def header_bytes(file: Path) -> bytes:
+    """A safetensors file's header: JSON of tensor name -> dtype, shape, data_offsets.
+
+    The file is first checked by the safetensors library: a sound header, offsets within the file, no gaps.
+
+    Raises:
+        CheckpointError: The file cannot be read or is not a whole safetensors file.
+    """
+    try:
+        with safe_open(file, framework="numpy"):
+            pass
+        with file.open("rb") as stream:
+            return stream.read(int.from_bytes(stream.read(8), "little"))
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{file} is not a whole safetensors file: {error}", hint="download or copy the file again"
+        ) from error
+
+
+class Weights(Mapping[str, NDArray[np.float32]]):
+    """The tensors of a checkpoint by name, each read when asked for.
+
+    A float32 tensor is a read-only view of the memory-mapped file: it costs no memory of its own, and processes that
+    map the same file share it. A float16 or bfloat16 tensor is upcast into a new array at every access.
+
+    Args:
+        files: The checkpoint's safetensors files.
+
+    Raises:
+        CheckpointError: A file cannot be read or is not a whole safetensors file.
+    """
+
+    def __init__(self, files: Iterable[Path]) -> None:
+        self._entries: dict[str, tuple[NDArray[np.uint8], dict[str, Any]]] = {}
+        for file in files:
+            header = header_bytes(file)
+            data = np.memmap(file, dtype=np.uint8, mode="r")[8 + len(header) :]
+            self._entries.update((name, (data, entry)) for name, entry in json.loads(header).items())
+        self._entries.pop("__metadata__", None)
+
+    def __getitem__(self, name: str) -> NDArray[np.float32]:
+        data, entry = self._entries[name]
+        stored_as = _STORED_AS.get(entry["dtype"])
+        if stored_as is None:
+            raise CheckpointError(
+                f"tensor {name} is stored as {entry['dtype']}; the ONNX modes read {', '.join(_STORED_AS)}"
+            )
+        begin, end = entry["data_offsets"]
+        stored = np.frombuffer(data[begin:end], dtype=np.uint8)
+        if stored.ctypes.data % np.dtype(stored_as).itemsize:
+            stored = stored.copy()
+        values: NDArray[Any] = stored.view(stored_as).reshape(entry["shape"])
+        if entry["dtype"] == "BF16":  # the upper half of a float32
+            values = (values.astype(np.uint32) << 16).view(np.float32)
+        upcast: NDArray[np.float32] = values.astype(np.float32, copy=False)
+        return upcast
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor, without reading it."""
+        return tuple(self._entries[name][1]["shape"])
