@@ -16,7 +16,7 @@ from bge_cpu.errors import CheckpointError, InputError
 from bge_cpu.weights import header_bytes
 
 MINI = Path(__file__).parent / "mini"
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
 _ROBERTA_KIN = ("roberta", "camembert", "longformer", "xmod", "data2vec-text")
 
 

@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, errors, snapshot_download
+from huggingface_hub.utils import validate_repo_id
 
 from bge_cpu.errors import CheckpointError
 
@@ -31,6 +32,10 @@ def fetch(repo: str, *, revision: str | None, local_files_only: bool) -> tuple[P
     Raises:
         CheckpointError: The checkpoint is neither cached nor to be had from the Hub.
     """
+    try:
+        validate_repo_id(repo)
+    except errors.HFValidationError as error:
+        raise CheckpointError(f"{repo!r} is neither a folder nor a Hub id: {_first_line(error)}") from error
     offline = local_files_only or constants.HF_HUB_OFFLINE
     pinned = revision is not None and _COMMIT.fullmatch(revision) is not None
     if offline or pinned:

@@ -1,0 +1,42 @@
+# Each target works on a machine with Python >= 3.10, venv and make, and makes .venv itself.
+PYTHON ?= python3
+BIN := .venv/bin
+PILOT := ../shared/models/mini-pilot
+# Where `make bench` writes its 2.3 GB checkpoint.
+BENCH ?= $(or $(TMPDIR),/tmp)/bge-cpu-bench
+
+.PHONY: install demo lint test bench clean
+
+install: .venv/.dev
+
+.venv/.base: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+.venv/.dev: .venv/.base
+	$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
+	@touch $@
+
+demo: .venv/.base
+	@if [ -f core/bge_cpu/mini/config.json ]; then $(BIN)/bge-cpu demo; \
+	elif [ -d $(PILOT) ]; then $(BIN)/bge-cpu demo --model $(PILOT); \
+	else echo "make demo: no small checkpoint: this version bundles none, and $(PILOT) is missing;"; \
+	     echo "with network: $(BIN)/bge-cpu demo --model BAAI/bge-reranker-v2-m3"; exit 1; fi
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: .venv/.dev
+	$(BIN)/pytest
+
+bench: .venv/.dev
+	$(BIN)/python -m pip install --quiet --group benchmark
+	@[ -f $(BENCH)/checkpoint/model.safetensors ] || $(BIN)/python benchmarks/make_checkpoint.py $(BENCH)/checkpoint
+	$(BIN)/python benchmarks/article.py $(BENCH)/checkpoint --work $(BENCH)
+
+clean:
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,192 @@
+"""The command `bge-cpu`. Exit codes: 0 done, 1 failed, 2 wrong usage; an error is one line and a hint on stderr."""
+
+import json
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import typer
+from rich.console import Console
+
+from bge_cpu import demo as demonstration
+from bge_cpu.engines import DEFAULT_MODE, EXTRAS
+from bge_cpu.errors import BgeCpuError, InputError
+from bge_cpu.ranking import Ranking
+from bge_cpu.reranker import Reranker
+
+app = typer.Typer(
+    name="bge-cpu",
+    help="Rerank documents on plain CPUs with BAAI/bge-reranker-v2-m3 and its relatives.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+console = Console(highlight=False)
+
+Model = Annotated[str, typer.Option("--model", "-m", help="A Hub id, a checkpoint folder, or mini.")]
+Mode = Annotated[
+    str | None, typer.Option("--mode", help=f"{', '.join(EXTRAS)}; default: {DEFAULT_MODE}.", show_default=False)
+]
+MaxLength = Annotated[int, typer.Option("--max-length", help="Tokens per pair at most.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", help="CPUs to use at most; default: all it may.", show_default=False)
+]
+Revision = Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit on the Hub.")]
+LocalFilesOnly = Annotated[bool, typer.Option("--local-files-only", help="Never call the Hub.")]
+
+
+class Normalize(str, Enum):
+    """How `rank` maps logits to scores."""
+
+    none = "none"
+    sigmoid = "sigmoid"
+    softmax = "softmax"
+
+
+@app.callback()
+def options() -> None:
+    """Rerank documents on plain CPUs with BAAI/bge-reranker-v2-m3 and its relatives."""
+
+
+@app.command()
+def rank(
+    query: Annotated[str, typer.Argument(help="What is asked.")],
+    documents: Annotated[
+        list[str] | None, typer.Argument(help="The documents; without any, and without --file, stdin is read.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="One document per line; JSON lines with --field; - is stdin.")
+    ] = None,
+    field: Annotated[
+        str | None, typer.Option("--field", help="Lines are JSON objects; the document is in this field.")
+    ] = None,
+    top_n: Annotated[
+        int | None, typer.Option("--top-n", "-n", help="How many to show; default: all.", show_default=False)
+    ] = None,
+    normalize: Annotated[Normalize, typer.Option("--normalize", help="What scores mean.")] = Normalize.sigmoid,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object instead of a table.")] = False,
+    model: Model = "BAAI/bge-reranker-v2-m3",
+    mode: Mode = None,
+    max_length: MaxLength = 512,
+    threads: Threads = None,
+    revision: Revision = None,
+    local_files_only: LocalFilesOnly = False,
+) -> None:
+    """Rank documents by their relevance to a query: from arguments, a file or stdin."""
+    texts = _documents(documents or [], file, field)
+    reranker = Reranker.load(
+        model,
+        mode=mode,
+        max_length=max_length,
+        threads=threads,
+        revision=revision,
+        local_files_only=local_files_only,
+    )
+    how = None if normalize is Normalize.none else normalize.value
+    ranking = reranker.rank(query, texts, top_n=top_n, normalize=how)
+    if as_json:
+        typer.echo(json.dumps({"query": query, "results": _results(ranking)}, ensure_ascii=False, indent=1))
+    else:
+        console.print(ranking)
+
+
+@app.command()
+def demo(
+    model: Model = "mini",
+    mode: Mode = None,
+    max_length: MaxLength = 512,
+    threads: Threads = None,
+    revision: Revision = None,
+    local_files_only: LocalFilesOnly = False,
+) -> None:
+    """Show the two checks of the article: the right answer over a wrong one, and a keyword trap avoided."""
+    reranker = Reranker.load(
+        model,
+        mode=mode,
+        max_length=max_length,
+        threads=threads,
+        revision=revision,
+        local_files_only=local_files_only,
+    )
+    for check in demonstration.CHECKS:
+        demonstration.show(reranker, check, console)
+
+
+def _documents(arguments: list[str], file: Path | None, field: str | None) -> list[str]:
+    """The documents, from the one place that was named."""
+    if arguments:
+        if file is not None or field is not None:
+            raise InputError("documents come as arguments or from --file, not both")
+        return arguments
+    if file is None and sys.stdin.isatty():
+        raise InputError("no documents", hint='pass them as arguments: bge-cpu rank "query" "document" ..., or --file')
+    if file is None or str(file) == "-":
+        sys.stdin.reconfigure(encoding="utf-8-sig", errors="strict")  # type: ignore[union-attr]
+        return list(_lines(sys.stdin, "stdin", field))
+    try:
+        with file.open(encoding="utf-8-sig") as stream:
+            return list(_lines(stream, str(file), field))
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _lines(stream: TextIO, name: str, field: str | None) -> Iterator[str]:
+    """A document per line, or per JSON object that a line holds (blank lines are passed over then)."""
+    number = 0
+    try:
+        for line in stream:
+            number += 1
+            if field is None:
+                yield line.rstrip("\n")
+            elif line.strip():
+                yield _field(json.loads(line), field)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name} is not UTF-8 after line {number}: {error.reason}") from error
+    except (json.JSONDecodeError, InputError) as error:
+        message = error.msg if isinstance(error, json.JSONDecodeError) else error.args[0]
+        raise InputError(f"line {number} of {name}: {message}") from error
+
+
+def _field(record: Any, field: str) -> str:
+    if not isinstance(record, dict) or not isinstance(record.get(field), str):
+        held = f"an object with {', '.join(map(repr, record))}" if isinstance(record, dict) else type(record).__name__
+        raise InputError(f"no text in a field {field!r}, but {held}")
+    return str(record[field])
+
+
+def _results(ranking: Ranking) -> list[dict[str, Any]]:
+    return [
+        {
+            "index": item.index,
+            "score": item.score,
+            "document": item.document,
+            "truncated_tokens": item.truncated_tokens,
+        }
+        for item in ranking
+    ]
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning as a line of its own; a library's deprecations are not the user's to mend."""
+    if issubclass(category, UserWarning):
+        typer.echo(f"warning: {message}", err=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    warnings.showwarning = _show_warning
+    try:
+        app(args=arguments)
+    except BgeCpuError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2 if isinstance(error, InputError) else 1)
