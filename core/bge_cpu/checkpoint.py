@@ -121,7 +121,10 @@ def open_checkpoint(model: str | Path, *, revision: str | None = None, local_fil
             f"{folder} has no tokenizer.json",
             hint=f"write it with transformers: AutoTokenizer.from_pretrained({str(folder)!r}).save_pretrained(...)",
         )
-    return Checkpoint(str(model), folder, config, _weight_files(folder), commit)
+    weights = _weight_files(folder)
+    for file in weights:
+        header_bytes(file)  # a damaged file is refused here, in every mode alike
+    return Checkpoint(str(model), folder, config, weights, commit)
 
 
 def _config(folder: Path) -> dict[str, Any]:

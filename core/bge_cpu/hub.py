@@ -49,8 +49,10 @@ def fetch(repo: str, *, revision: str | None, local_files_only: bool) -> tuple[P
             hint=f"download it on a machine with network: hf download {repo}; or name a local folder",
         )
     try:
-        commit = HfApi().model_info(repo, revision=revision).sha
-        return Path(snapshot_download(repo, revision=commit, allow_patterns=_FILES)), str(commit)
+        if not pinned:
+            HfApi().model_info(repo, revision=revision)  # an unreachable Hub shows here; below it would pass unnoticed
+        folder = Path(snapshot_download(repo, revision=revision, allow_patterns=_FILES))
+        return folder, folder.name
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.GatedRepoError) as error:
         raise CheckpointError(
             f"the Hub refused {repo} (revision {revision or 'main'}): {_first_line(error)}",

@@ -176,7 +176,7 @@ def _take(source: Iterator[tuple[str, str]], size: int) -> tuple[list[tuple[str,
 def _warn_of_truncation(cut: Sequence[int], max_length: int) -> None:
     pairs = sum(1 for tokens in cut if tokens)
     if pairs:
-        message = f"{pairs} of the pairs were cut to max_length={max_length} tokens ({sum(cut):,} tokens not seen)"
+        message = f"cut to max_length={max_length}: {pairs:,} of the pairs; {sum(cut):,} of their tokens were not seen"
         warnings.warn(message, stacklevel=3)
 
 

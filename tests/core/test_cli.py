@@ -1,0 +1,125 @@
+"""The command `bge-cpu`, as processes: output, exit codes, errors of one line and a hint."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-c", "from bge_cpu.cli import main; main()"]
+
+
+def run(*arguments: str | Path, stdin: str | bytes = "") -> subprocess.CompletedProcess[str]:
+    data = stdin.encode() if isinstance(stdin, str) else stdin
+    done = subprocess.run([*COMMAND, *map(str, arguments)], input=data, capture_output=True, timeout=120)
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def test_rank_as_json(tiny_xlmr: Path) -> None:
+    done = run("rank", "what is 熊猫?", "a bear", "竹子", "--model", tiny_xlmr, "--json", "--top-n", "1")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["query"] == "what is 熊猫?"
+    (result,) = answer["results"]
+    assert set(result) == {"index", "score", "document", "truncated_tokens"}
+    assert result["document"] == ["a bear", "竹子"][result["index"]]
+
+
+def test_rank_sources_agree(tiny_xlmr: Path, tmp_path: Path) -> None:
+    documents = ["a bear", "", "竹子 and bamboo"]
+    (tmp_path / "lines.txt").write_text("\ufeff" + "\n".join(documents) + "\n", encoding="utf-8")
+    records = "\n\n".join(json.dumps({"id": 1, "text": document}) for document in documents)
+    (tmp_path / "records.jsonl").write_text(records)
+    common = ["--model", tiny_xlmr, "--json", "--normalize", "none", "--threads", "1", "--mode", "onnx"]
+    outputs = [
+        run("rank", "panda", *documents, *common),
+        run("rank", "panda", "--file", tmp_path / "lines.txt", *common),
+        run("rank", "panda", "--file", tmp_path / "records.jsonl", "--field", "text", *common),
+        run("rank", "panda", *common, stdin="\n".join(documents)),
+        run("rank", "panda", "--file", "-", "--field", "text", *common, stdin=records),
+    ]
+    assert [done.returncode for done in outputs] == [0] * 5, outputs
+    assert len({done.stdout for done in outputs}) == 1
+    assert len(json.loads(outputs[0].stdout)["results"]) == 3
+
+
+def test_rank_shows_a_table_and_warns_of_truncation(tiny_xlmr: Path) -> None:
+    done = run("rank", "panda", "a bear", "word " * 2_000, "--model", tiny_xlmr)
+    assert done.returncode == 0
+    assert "rank" in done.stdout
+    assert "a bear" in done.stdout
+    assert "tokens cut]" in " ".join(done.stdout.split())
+    assert done.stderr.startswith("warning: cut to max_length=512: 1 of the pairs")
+    assert done.stderr.count("\n") == 1
+
+
+def test_no_documents_is_an_empty_ranking(tiny_xlmr: Path) -> None:
+    done = run("rank", "panda", "--model", tiny_xlmr, "--json", stdin="")
+    assert json.loads(done.stdout)["results"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "code", "message"),
+    [
+        (["rank", " ", "a"], "", 2, "error: query is empty: ' '"),
+        (["rank", "q", "a", "--mode", "int4"], "", 2, "error: mode is one of fp32, onnx, not 'int4'"),
+        (["rank", "q", "a", "--mode", "fp16"], "", 2, "hint: a float16 checkpoint runs as it is"),
+        (["rank", "q", "a", "--max-length", "9000"], "", 2, "error: max_length is 9000;"),
+        (["rank", "q", "a", "--max-length", "0"], "", 2, "error: max_length is a whole number"),
+        (["rank", "q", "a", "--top-n", "0"], "", 2, "error: top_n is a whole number of at least 1, not 0"),
+        (["rank", "q", "a", "--file", "x"], "", 2, "error: documents come as arguments or from --file, not both"),
+        (["rank", "q", "--file", "/no/where"], "", 2, "error: /no/where cannot be read: No such file or directory"),
+        (["rank", "q", "--file", "/"], "", 2, "error: / cannot be read: Is a directory"),
+        (["rank", "q"], b"ok\n\xff\xfe\n", 2, "error: stdin is not UTF-8"),
+        (
+            ["rank", "q", "--field", "text"],
+            '{"text": "a"}\n{"body": "b"}',
+            2,
+            "error: line 2 of stdin: no text in a field",
+        ),
+        (["rank", "q", "--field", "text"], '{"text": "a"}\nnonsense', 2, "error: line 2 of stdin: Expecting value"),
+        (["rank", "q", "--field", "text"], '{"text": 3}', 2, "error: line 1 of stdin: no text in a field 'text'"),
+        (["rank", "q", "a", "--no-such-option"], "", 2, "No such option"),
+        (["rank"], "", 2, "Missing argument"),
+        (["fly"], "", 2, "No such command"),
+    ],
+)
+def test_wrong_usage_ends_with_2(
+    tiny_xlmr: Path, arguments: list[str], stdin: str | bytes, code: int, message: str
+) -> None:
+    if arguments[0] == "rank":
+        arguments = [*arguments, "--model", str(tiny_xlmr)]
+    done = run(*arguments, stdin=stdin)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_failure_ends_with_1(tmp_path: Path) -> None:
+    done = run("rank", "q", "a", "--model", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+    done = run("rank", "q", "a", "--model", "nobody/nothing", "--local-files-only")
+    assert done.returncode == 1
+    assert "hint: " in done.stderr
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("mode", ["fp32", "onnx"])
+def test_demo_gets_the_articles_examples_right(mini: Path, mode: str) -> None:
+    done = run("demo", "--model", mini, "--mode", mode)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("✓ the right document is first") == 3
+    assert "✗" not in done.stdout
+    assert "什么是人工智能?" in done.stdout
+    assert "如何治疗糖尿病足?" in done.stdout
+
+
+def test_help_names_every_option() -> None:
+    done = run("rank", "--help")
+    assert done.returncode == 0
+    for option in ("--model", "--mode", "--max-length", "--threads", "--revision", "--local-files-only"):
+        assert option in done.stdout

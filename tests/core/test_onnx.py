@@ -1,0 +1,67 @@
+"""Mode "onnx": a pair's score is the same to the bit, whatever runs beside it."""
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import checkpoints
+import pytest
+
+from bge_cpu import CheckpointError, Reranker
+
+PAIRS = [("panda", checkpoints.text(length, seed=length)) for length in (1, 2, 3, 5, 9, 14, 20, 27, 33, 40, 50)]
+
+
+def check_equal_in_any_company(folder: Path, pairs: list[tuple[str, str]]) -> None:
+    one = Reranker.load(folder, mode="onnx", threads=1)
+    alone = [one.score([pair])[0] for pair in pairs]
+    for threads in (1, 2, 3, 4):
+        reranker = Reranker.load(folder, mode="onnx", threads=threads)
+        assert [reranker.score([pair])[0] for pair in pairs] == alone
+        assert reranker.score(pairs) == alone
+        assert list(reranker.score_stream(iter(pairs))) == alone
+        order = random.Random(threads).sample(range(len(pairs)), len(pairs))
+        assert reranker.score([pairs[index] for index in order]) == [alone[index] for index in order]
+        with ThreadPoolExecutor(8) as callers:
+            calls = [callers.submit(reranker.score, pairs[index : index + 3]) for index in order]
+            lone = [callers.submit(reranker.score, [pairs[index]]) for index in order]
+        assert [call.result() for call in calls] == [alone[index : index + 3] for index in order]
+        assert [call.result() for call in lone] == [[alone[index]] for index in order]
+
+
+def test_bit_equal_in_any_company_order_thread_and_thread_count(tiny: Path) -> None:
+    check_equal_in_any_company(tiny, PAIRS)
+
+
+@pytest.mark.model
+@pytest.mark.filterwarnings("ignore:cut to max_length")
+def test_trained_checkpoint_is_bit_equal_too(mini: Path, real_pairs: list[tuple[str, str]]) -> None:
+    check_equal_in_any_company(mini, real_pairs[::16])
+
+
+def test_architectures_it_cannot_run_are_named(tmp_path: Path) -> None:
+    from transformers import DistilBertConfig, DistilBertForSequenceClassification
+
+    config = DistilBertConfig(vocab_size=400, dim=32, n_layers=1, n_heads=2, hidden_dim=64, num_labels=1)
+    DistilBertForSequenceClassification(config).save_pretrained(tmp_path)
+    checkpoints.tokenizer("bert").save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(CheckpointError) as caught:
+        Reranker.load(tmp_path, mode="onnx")
+    for part in ("DistilBertForSequenceClassification", "XLMRobertaForSequenceClassification", 'mode="fp32"'):
+        assert part in str(caught.value)
+
+
+def test_nothing_is_written_beside_the_checkpoint(tiny_xlmr: Path) -> None:
+    before = sorted(file.name for file in tiny_xlmr.iterdir())
+    Reranker.load(tiny_xlmr, mode="onnx").score([("a", "b")])
+    assert sorted(file.name for file in tiny_xlmr.iterdir()) == before
+
+
+def test_runs_where_the_working_directory_is_gone(
+    tiny_xlmr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert len(Reranker.load(tiny_xlmr, mode="onnx").score([("a", "b")])) == 1

@@ -1,0 +1,102 @@
+"""Promises about the package as a whole: names, imports, what a wheel holds."""
+
+import ast
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import bge_cpu
+from bge_cpu.engines import EXTRAS
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(script: str, *arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a script in a new process; `path` goes before everything else that can be imported."""
+    start = f"import sys; sys.path.insert(0, {str(path)!r})\n" if path else ""
+    return subprocess.run(
+        [sys.executable, "-c", start + script, *arguments], capture_output=True, text=True, timeout=120
+    )
+
+
+def test_public_names() -> None:
+    assert set(bge_cpu.__all__) == {
+        "BgeCpuError",
+        "CheckpointError",
+        "InputError",
+        "MissingDependencyError",
+        "Ranked",
+        "Ranking",
+        "Reranker",
+    }
+    assert all(hasattr(bge_cpu, name) for name in bge_cpu.__all__)
+
+
+def test_import_loads_no_framework() -> None:
+    heavy = ["torch", "transformers", "onnxruntime", "onnx", "langchain_core", "llama_index", "httpx", "httpx2"]
+    done = run(f"import bge_cpu, sys; print([name for name in {heavy} if name in sys.modules])")
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_onnx_needs_no_torch_and_no_transformers(tiny_xlmr: Path) -> None:
+    done = run(
+        "import sys; sys.modules['torch'] = sys.modules['transformers'] = None\n"
+        "from bge_cpu import Reranker\n"
+        "print(len(Reranker.load(sys.argv[1], mode='onnx').score([('a', 'b')])))",
+        str(tiny_xlmr),
+    )
+    assert done.stdout.strip() == "1", done.stderr
+
+
+def test_a_missing_framework_names_the_extra(tiny_xlmr: Path) -> None:
+    done = run(
+        "import sys; sys.modules['torch'] = None\n"
+        "from bge_cpu import Reranker, MissingDependencyError\n"
+        "try: Reranker.load(sys.argv[1], mode='fp32')\n"
+        "except ImportError as error: print(type(error).__name__, error)",
+        str(tiny_xlmr),
+    )
+    assert "MissingDependencyError mode 'fp32' needs torch, which is not installed" in done.stdout, done.stderr
+    assert "pip install 'bge-cpu[torch]'" in done.stdout
+
+
+@pytest.mark.parametrize("mode", EXTRAS)
+def test_a_broken_keras_and_tensorflow_on_the_path_do_no_harm(tiny_xlmr: Path, tmp_path: Path, mode: str) -> None:
+    for name in ("keras", "tf_keras", "tensorflow"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(
+            "__version__ = '3.0.0'\nraise ImportError('Your currently installed version of Keras is Keras 3')"
+        )
+        (tmp_path / f"{name}-3.0.0.dist-info").mkdir()
+        (tmp_path / f"{name}-3.0.0.dist-info/METADATA").write_text(f"Name: {name}\nVersion: 3.0.0\n")
+    done = run(
+        "from bge_cpu import Reranker\n"
+        f"print(len(Reranker.load(sys.argv[1], mode={mode!r}).score([('a', 'b')])))\n"
+        "print([name for name in ('keras', 'tf_keras', 'tensorflow') if name in sys.modules])",
+        str(tiny_xlmr),
+        path=tmp_path,
+    )
+    assert done.stdout.splitlines() == ["1", "[]"], done.stderr
+
+
+def test_each_mode_is_a_module_with_load_and_its_imports_at_the_top() -> None:
+    engines = ROOT / "core/bge_cpu/engines"
+    assert {file.stem.replace("_", "-") for file in engines.glob("*.py")} - {"--init--"} == set(EXTRAS)
+    for mode in EXTRAS:
+        tree = ast.parse((engines / f"{mode.replace('-', '_')}.py").read_text())
+        assert any(isinstance(node, ast.FunctionDef) and node.name == "load" for node in tree.body)
+        imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+        assert all(node in tree.body for node in imports)
+
+
+def test_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"bge_cpu"}
+    assert "bge_cpu/py.typed" in names
