@@ -63,6 +63,19 @@ def test_a_missing_framework_names_the_extra(tiny_xlmr: Path) -> None:
     assert "pip install 'bge-cpu[torch]'" in done.stdout
 
 
+def test_a_framework_that_fails_to_import_says_so(tiny_xlmr: Path, tmp_path: Path) -> None:
+    (tmp_path / "transformers.py").write_text("raise ImportError('Keras 3 is not supported')")
+    done = run(
+        "from bge_cpu import Reranker, MissingDependencyError\n"
+        "try: Reranker.load(sys.argv[1], mode='fp32')\n"
+        "except MissingDependencyError as error: print(error)",
+        str(tiny_xlmr),
+        path=tmp_path,
+    )
+    assert "mode 'fp32' cannot import its framework: Keras 3 is not supported" in done.stdout, done.stderr
+    assert "USE_TF=0" in done.stdout
+
+
 @pytest.mark.parametrize("mode", EXTRAS)
 def test_a_broken_keras_and_tensorflow_on_the_path_do_no_harm(tiny_xlmr: Path, tmp_path: Path, mode: str) -> None:
     for name in ("keras", "tf_keras", "tensorflow"):

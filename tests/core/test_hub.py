@@ -41,12 +41,12 @@ class Hub:
 
             def respond(self, *, body: bool) -> None:
                 requests.append(self.path)
-                path = self.path.partition("?")[0]
+                path, api = self.path.partition("?")[0], f"/api/models/{REPO}"
                 content: bytes | None = None
-                if path in (f"/api/models/{REPO}", f"/api/models/{REPO}/revision/main"):
+                if path in (api, f"{api}/revision/main", f"{api}/revision/{COMMIT}"):
                     siblings = [{"rfilename": name} for name in files]
                     content = json.dumps({"id": REPO, "modelId": REPO, "sha": COMMIT, "siblings": siblings}).encode()
-                elif path == f"/api/models/{REPO}/tree/{COMMIT}":
+                elif path == f"{api}/tree/{COMMIT}":
                     entries = [
                         {"type": "file", "path": name, "size": len(data), "oid": f"{len(data):040x}"}
                         for name, data in files.items()

@@ -80,7 +80,8 @@ def test_shards_score_as_one_file(tiny_xlmr: Path, tmp_path: Path, mode: str) ->
     model.save_pretrained(tmp_path, max_shard_size="100KB")
     (tmp_path / "tokenizer.json").write_bytes((tiny_xlmr / "tokenizer.json").read_bytes())
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
-    assert Reranker.load(tmp_path, mode=mode).score(pairs) == Reranker.load(tiny_xlmr, mode=mode).score(pairs)
+    whole = Reranker.load(tiny_xlmr, mode=mode).score(pairs)
+    assert Reranker.load(tmp_path, mode=mode).score(pairs) == pytest.approx(whole, abs=1e-5)
 
 
 def test_fp32_runs_other_architectures_of_transformers(tmp_path: Path) -> None:

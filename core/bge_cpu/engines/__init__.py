@@ -4,6 +4,7 @@ A mode's module is named after it ("-" becomes "_") and is imported only when th
 """
 
 import importlib
+import os
 from collections.abc import Sequence
 from typing import Protocol, cast
 
@@ -58,6 +59,8 @@ def load_engine(mode: str, checkpoint: Checkpoint, *, threads: int) -> Engine:
         CheckpointError: The mode cannot run this checkpoint.
     """
     extra = EXTRAS[mode]
+    if extra == "torch":  # else transformers 4 imports TensorFlow where it is installed, and stumbles over Keras 3
+        os.environ.setdefault("USE_TF", "0")
     try:
         module = importlib.import_module(f"bge_cpu.engines.{mode.replace('-', '_')}")
     except ModuleNotFoundError as error:
@@ -65,5 +68,10 @@ def load_engine(mode: str, checkpoint: Checkpoint, *, threads: int) -> Engine:
             raise
         raise MissingDependencyError(
             f"mode {mode!r} needs {error.name}, which is not installed", hint=f"pip install 'bge-cpu[{extra}]'"
+        ) from error
+    except (ImportError, RuntimeError) as error:  # transformers wraps what goes wrong inside it in a RuntimeError
+        raise MissingDependencyError(
+            f"mode {mode!r} cannot import its framework: {str(error).splitlines()[-1]}",
+            hint="if that names Keras or TensorFlow, start Python with USE_TF=0 or upgrade to transformers 5",
         ) from error
     return cast(Engine, module.load(checkpoint, threads=threads))
