@@ -1,6 +1,7 @@
 """The whole path on one screen: pairs -> tokens -> logits -> scores -> ranking."""
 
 import math
+import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -10,7 +11,7 @@ from typing import Any
 from bge_cpu.checkpoint import open_checkpoint
 from bge_cpu.cpu import available_cpus
 from bge_cpu.engines import Engine, check_mode, load_engine
-from bge_cpu.errors import CheckpointError, InputError
+from bge_cpu.errors import BgeCpuError, CheckpointError, InputError
 from bge_cpu.inputs import check_count, check_documents, check_normalize, check_pair, check_query
 from bge_cpu.ranking import Ranked, Ranking, normalized, order
 from bge_cpu.tokenizer import PairTokenizer
@@ -30,6 +31,7 @@ class Reranker:
     def __init__(self, tokenizer: PairTokenizer, engine: Engine) -> None:
         self._tokenizer = tokenizer
         self._engine = engine
+        self._process = os.getpid()
 
     @classmethod
     def load(
@@ -148,6 +150,11 @@ class Reranker:
 
     def _logits(self, pairs: Sequence[tuple[str, str]], *, first: int = 0) -> tuple[list[float], list[int]]:
         """The pairs' logits and truncated tokens; `first` is the number of the first pair in error messages."""
+        if os.getpid() != self._process:  # the engine's threads are not here; waiting for them would hang
+            raise BgeCpuError(
+                "this reranker was loaded before the process forked, and its threads stayed behind",
+                hint="load it in the child process, or start processes with the method 'spawn'",
+            )
         logits: list[float] = []
         cut: list[int] = []
         for start in range(0, len(pairs), _PAIRS_AT_ONCE):

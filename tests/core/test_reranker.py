@@ -1,5 +1,6 @@
 """The path from pairs to a ranking, with a fake engine that scores a pair by its length."""
 
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -283,3 +284,22 @@ def test_a_megabyte_document_is_cut_and_told(tiny_reranker: Reranker) -> None:
     with pytest.warns(UserWarning, match="cut to max_length=512: 1 of the pairs"):
         ranking = tiny_reranker.rank("q", ["short", "word " * 200_000])
     assert {item.index: item.truncated_tokens > 100_000 for item in ranking} == {0: False, 1: True}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_forked_child_is_told_instead_of_hanging(tiny_reranker: Reranker) -> None:
+    expected = tiny_reranker.score([("q", "a")] * 5)
+    reader, writer = os.pipe()
+    if (child := os.fork()) == 0:
+        try:
+            tiny_reranker.score([("q", "a")] * 5)
+        except BgeCpuError as error:
+            os.write(writer, str(error).encode())
+        os._exit(0)
+    os.close(writer)
+    with open(reader) as pipe:
+        message = pipe.read()
+    os.waitpid(child, 0)
+    assert "loaded before the process forked" in message
+    assert tiny_reranker.score([("q", "a")] * 5) == expected
