@@ -43,6 +43,11 @@ class Architecture:
     token_types: int
     epsilon: float
 
+    @property
+    def word_embeddings(self) -> str:
+        """The name of the table that a pair reads a row per token of."""
+        return f"{self.prefix}.embeddings.word_embeddings.weight"
+
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Architecture":
         """Read a config.json.
@@ -150,7 +155,7 @@ def build(architecture: Architecture) -> tuple[onnx.ModelProto, dict[str, tuple[
 def _embeddings(graph: Graph, a: Architecture) -> str:
     """Ids -> (tokens, hidden): the sum of word, token-type and position embeddings, normalised."""
     names = f"{a.prefix}.embeddings"
-    words = graph.weight(f"{names}.word_embeddings.weight", a.vocabulary, a.hidden)
+    words = graph.weight(a.word_embeddings, a.vocabulary, a.hidden)
     types = graph.weight(f"{names}.token_type_embeddings.weight", a.token_types, a.hidden)
     positions = graph.weight(f"{names}.position_embeddings.weight", a.positions, a.hidden)
     first = graph.integers(a.position_offset)

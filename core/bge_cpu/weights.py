@@ -1,6 +1,8 @@
 """Part of step 1: safetensors files -> named float32 arrays, as views of the mapped files wherever possible."""
 
+import contextlib
 import json
+import mmap
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -47,22 +49,24 @@ class Weights(Mapping[str, NDArray[np.float32]]):
     """
 
     def __init__(self, files: Iterable[Path]) -> None:
-        self._entries: dict[str, tuple[NDArray[np.uint8], dict[str, Any]]] = {}
+        self._entries: dict[str, tuple[mmap.mmap, int, dict[str, Any]]] = {}
         for file in files:
             header = header_bytes(file)
-            data = np.memmap(file, dtype=np.uint8, mode="r")[8 + len(header) :]
-            self._entries.update((name, (data, entry)) for name, entry in json.loads(header).items())
+            with file.open("rb") as stream:
+                mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            start = 8 + len(header)
+            self._entries.update((name, (mapped, start, entry)) for name, entry in json.loads(header).items())
         self._entries.pop("__metadata__", None)
 
     def __getitem__(self, name: str) -> NDArray[np.float32]:
-        data, entry = self._entries[name]
+        mapped, start, entry = self._entries[name]
         stored_as = _STORED_AS.get(entry["dtype"])
         if stored_as is None:
             raise CheckpointError(
                 f"tensor {name} is stored as {entry['dtype']}; the ONNX modes read {', '.join(_STORED_AS)}"
             )
         begin, end = entry["data_offsets"]
-        stored = np.frombuffer(data[begin:end], dtype=np.uint8)
+        stored = np.frombuffer(mapped, dtype=np.uint8, count=end - begin, offset=start + begin)
         if stored.ctypes.data % np.dtype(stored_as).itemsize:
             stored = stored.copy()
         values: NDArray[Any] = stored.view(stored_as).reshape(entry["shape"])
@@ -79,4 +83,17 @@ class Weights(Mapping[str, NDArray[np.float32]]):
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a tensor, without reading it."""
-        return tuple(self._entries[name][1]["shape"])
+        return tuple(self._entries[name][2]["shape"])
+
+    def expect_single_rows(self, name: str) -> None:
+        """Tell the kernel that only single rows of a tensor will be read.
+
+        Where the page cache holds the file in huge pages, each row read would otherwise map 2 MB, and a table of
+        embeddings would soon count as resident whole.
+        """
+        mapped, start, entry = self._entries[name]
+        begin, end = (start + offset for offset in entry["data_offsets"])
+        first = -(-begin // mmap.PAGESIZE) * mmap.PAGESIZE
+        if hasattr(mmap, "MADV_NOHUGEPAGE") and first < end:
+            with contextlib.suppress(OSError):  # a kernel without huge pages
+                mapped.madvise(mmap.MADV_NOHUGEPAGE, first, end - first)

@@ -37,6 +37,7 @@ def load(checkpoint: Checkpoint, *, threads: int) -> "OnnxEngine":
             raise CheckpointError(
                 f"tensor {name} of {checkpoint.folder} has shape {weights.shape(name)}; its config says {shape}"
             )
+    weights.expect_single_rows(architecture.word_embeddings)
     return OnnxEngine(model, {name: weights[name] for name in shapes}, threads=threads)
 
 
