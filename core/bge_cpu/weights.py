@@ -1,6 +1,5 @@
 """Part of step 1: safetensors files -> named float32 arrays, as views of the mapped files wherever possible."""
 
-import contextlib
 import json
 import mmap
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from bge_cpu.errors import CheckpointError
 
 _STORED_AS = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
+_STRIP = 1 << 20  # bytes; half a huge page
 
 
 def header_bytes(file: Path) -> bytes:
@@ -86,14 +86,15 @@ class Weights(Mapping[str, NDArray[np.float32]]):
         return tuple(self._entries[name][2]["shape"])
 
     def expect_single_rows(self, name: str) -> None:
-        """Tell the kernel that only single rows of a tensor will be read.
+        """Tell the kernel that only single rows of a tensor will be read, so that no more than those become resident.
 
-        Where the page cache holds the file in huge pages, each row read would otherwise map 2 MB, and a table of
-        embeddings would soon count as resident whole.
+        Where the page cache holds the file in huge pages, Linux maps 2 MB for every row read, and a table of embeddings
+        soon counts as resident whole. It does so only within one memory area; advice that differs from strip to strip
+        divides the tensor into areas too small for that.
         """
         mapped, start, entry = self._entries[name]
         begin, end = (start + offset for offset in entry["data_offsets"])
         first = -(-begin // mmap.PAGESIZE) * mmap.PAGESIZE
-        if hasattr(mmap, "MADV_NOHUGEPAGE") and first < end:
-            with contextlib.suppress(OSError):  # a kernel without huge pages
-                mapped.madvise(mmap.MADV_NOHUGEPAGE, first, end - first)
+        if hasattr(mmap, "MADV_RANDOM"):
+            for strip in range(first, end - _STRIP, 2 * _STRIP):
+                mapped.madvise(mmap.MADV_RANDOM, strip, _STRIP)
