@@ -1,7 +1,8 @@
-"""How many CPUs this process may really use."""
+"""What this machine's CPUs can do, and how many of them this process may really use."""
 
 import math
 import os
+import platform
 from pathlib import Path
 
 
@@ -54,3 +55,27 @@ def _quota(group: Path) -> list[float]:
         return [int(quota) / int(period)] if quota.strip() not in ("max", "-1") else []
     except (OSError, ValueError):
         return []
+
+
+def features(root: Path = Path("/")) -> frozenset[str]:
+    """The instruction sets that Linux reports (avx2, avx512_vnni, amx_int8, asimddp ...); empty where it cannot tell."""
+    try:
+        lines = (root / "proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return frozenset()
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return frozenset(value.split())
+    return frozenset()
+
+
+def int8_class(root: Path = Path("/")) -> str:
+    """How this CPU multiplies INT8: "exact" (VNNI, AMX, or ARM's dot products) or "saturating" (AVX2 and older).
+
+    A saturating CPU adds pairs of products in 16 bits, which overflow unless weights keep to 7 bits.
+    """
+    exact = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"}
+    if features(root) & exact or platform.machine().lower() in ("arm64", "aarch64"):
+        return "exact"
+    return "saturating"

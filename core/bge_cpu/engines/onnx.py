@@ -14,9 +14,10 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+from bge_cpu.architecture import Architecture
 from bge_cpu.checkpoint import Checkpoint
 from bge_cpu.errors import CheckpointError
-from bge_cpu.graph import Architecture, build
+from bge_cpu.graph import Float32, build
 from bge_cpu.tokenizer import TokenizedPair
 from bge_cpu.weights import Weights
 
@@ -28,7 +29,7 @@ def load(checkpoint: Checkpoint, *, threads: int) -> "OnnxEngine":
         CheckpointError: Another architecture, or tensors that do not fit the configuration.
     """
     architecture = Architecture.from_config(checkpoint.config)
-    model, shapes = build(architecture)
+    model, shapes = build(architecture, Float32())
     weights = Weights(checkpoint.weights)
     for name, shape in shapes.items():
         if name not in weights:

@@ -1,9 +1,8 @@
-"""The command `bge-cpu`. Exit codes: 0 done, 1 failed, 2 wrong usage; an error is one line and a hint on stderr."""
+"""`bge-cpu rank`: documents from arguments, a file or stdin, ranked."""
 
 import json
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -11,31 +10,10 @@ from typing import Annotated, Any, TextIO
 import typer
 from rich.console import Console
 
-from bge_cpu import demo as demonstration
-from bge_cpu.engines import DEFAULT_MODE, EXTRAS
-from bge_cpu.errors import BgeCpuError, InputError
+from bge_cpu.cli.options import LocalFilesOnly, MaxLength, Mode, Model, Revision, Threads
+from bge_cpu.errors import InputError
 from bge_cpu.ranking import Ranking
 from bge_cpu.reranker import Reranker
-
-app = typer.Typer(
-    name="bge-cpu",
-    help="Rerank documents on plain CPUs with BAAI/bge-reranker-v2-m3 and its relatives.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-console = Console(highlight=False)
-
-Model = Annotated[str, typer.Option("--model", "-m", help="A Hub id, a checkpoint folder, or mini.")]
-Mode = Annotated[
-    str | None, typer.Option("--mode", help=f"{', '.join(EXTRAS)}; default: {DEFAULT_MODE}.", show_default=False)
-]
-MaxLength = Annotated[int, typer.Option("--max-length", help="Tokens per pair at most.")]
-Threads = Annotated[
-    int | None, typer.Option("--threads", help="CPUs to use at most; default: all it may.", show_default=False)
-]
-Revision = Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit on the Hub.")]
-LocalFilesOnly = Annotated[bool, typer.Option("--local-files-only", help="Never call the Hub.")]
 
 
 class Normalize(str, Enum):
@@ -46,12 +24,6 @@ class Normalize(str, Enum):
     softmax = "softmax"
 
 
-@app.callback()
-def options() -> None:
-    """Rerank documents on plain CPUs with BAAI/bge-reranker-v2-m3 and its relatives."""
-
-
-@app.command()
 def rank(
     query: Annotated[str, typer.Argument(help="What is asked.")],
     documents: Annotated[
@@ -90,29 +62,7 @@ def rank(
     if as_json:
         typer.echo(json.dumps({"query": query, "results": _results(ranking)}, ensure_ascii=False, indent=1))
     else:
-        console.print(ranking)
-
-
-@app.command()
-def demo(
-    model: Model = "mini",
-    mode: Mode = None,
-    max_length: MaxLength = 512,
-    threads: Threads = None,
-    revision: Revision = None,
-    local_files_only: LocalFilesOnly = False,
-) -> None:
-    """Show the two checks of the article: the right answer over a wrong one, and a keyword trap avoided."""
-    reranker = Reranker.load(
-        model,
-        mode=mode,
-        max_length=max_length,
-        threads=threads,
-        revision=revision,
-        local_files_only=local_files_only,
-    )
-    for check in demonstration.CHECKS:
-        demonstration.show(reranker, check, console)
+        Console(highlight=False).print(ranking)
 
 
 def _documents(arguments: list[str], file: Path | None, field: str | None) -> list[str]:
@@ -167,26 +117,3 @@ def _results(ranking: Ranking) -> list[dict[str, Any]]:
         }
         for item in ranking
     ]
-
-
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """Print a warning as a line of its own; a library's deprecations are not the user's to mend."""
-    if issubclass(category, UserWarning):
-        typer.echo(f"warning: {message}", err=True)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit."""
-    warnings.showwarning = _show_warning
-    try:
-        app(args=arguments)
-    except BgeCpuError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2 if isinstance(error, InputError) else 1)

@@ -1,10 +1,11 @@
-"""The article's two checks, and the second one in English, as data and as a picture in the terminal."""
+"""`bge-cpu demo`: the article's two checks, and the second one in English, with a picture of the scores."""
 
 from dataclasses import dataclass
 
 from rich.console import Console
 from rich.text import Text
 
+from bge_cpu.cli.options import LocalFilesOnly, MaxLength, Mode, Model, Revision, Threads
 from bge_cpu.reranker import Reranker
 
 
@@ -63,3 +64,25 @@ def show(reranker: Reranker, check: Check, console: Console) -> None:
         console.print(Text(" ✓ the right document is first\n", style="green"))
     else:
         console.print(Text(" ✗ a wrong document is first\n", style="red"))
+
+
+def demo(
+    model: Model = "mini",
+    mode: Mode = None,
+    max_length: MaxLength = 512,
+    threads: Threads = None,
+    revision: Revision = None,
+    local_files_only: LocalFilesOnly = False,
+) -> None:
+    """Show the two checks of the article: the right answer over a wrong one, and a keyword trap avoided."""
+    reranker = Reranker.load(
+        model,
+        mode=mode,
+        max_length=max_length,
+        threads=threads,
+        revision=revision,
+        local_files_only=local_files_only,
+    )
+    console = Console(highlight=False)
+    for check in CHECKS:
+        show(reranker, check, console)

@@ -1,0 +1,50 @@
+"""The command `bge-cpu`. Exit codes: 0 done, 1 failed, 2 wrong usage; an error is one line and a hint on stderr."""
+
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import TextIO
+
+import typer
+
+from bge_cpu.cli.demo import demo
+from bge_cpu.cli.rank import rank
+from bge_cpu.errors import BgeCpuError, InputError
+
+app = typer.Typer(
+    name="bge-cpu",
+    help="Rerank documents on plain CPUs with BAAI/bge-reranker-v2-m3 and its relatives.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(rank)
+app.command()(demo)
+
+
+@app.callback()
+def options() -> None:
+    """Rerank documents on plain CPUs with BAAI/bge-reranker-v2-m3 and its relatives."""
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning as a line of its own; a library's deprecations are not the user's to mend."""
+    if issubclass(category, UserWarning):
+        typer.echo(f"warning: {message}", err=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    warnings.showwarning = _show_warning
+    try:
+        app(args=arguments)
+    except BgeCpuError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2 if isinstance(error, InputError) else 1)

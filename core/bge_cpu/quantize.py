@@ -1,0 +1,51 @@
+"""Float weights -> per-channel INT8. Pure functions over arrays.
+
+Every output channel of a matrix, and every row of the embedding table, gets a scale of its own, so that its largest
+value becomes 127 (or 63 in the reduced range, which CPUs without VNNI need: their INT8 products saturate otherwise).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float32]
+Int8 = NDArray[np.int8]
+
+
+def quantize_rows(table: Float, largest: int = 127) -> tuple[Int8, Float]:
+    """Quantise each row of a matrix by its own scale.
+
+    Args:
+        table: float32, (rows, columns).
+        largest: The code of a row's largest value.
+
+    Returns:
+        Codes, int8, (rows, columns); and scales, float32, (rows,), with codes * scales close to the table. A row of
+        zeros has the scale 1.
+    """
+    peak = np.abs(table).max(axis=1)
+    scales = np.where(peak > 0, peak / np.float32(largest), np.float32(1)).astype(np.float32)
+    codes = np.rint(table / scales[:, None])
+    return codes.astype(np.int8), scales
+
+
+def equalize(value: Float, value_bias: Float, output: Float) -> tuple[Float, Float, Float]:
+    """Balance the channels between a value projection and the output projection that reads them.
+
+    Attention mixes tokens, never channels, so scaling a channel up in one matrix and down in the other changes nothing
+    in float. Left as they are, channels of very different size share one activation scale, and the small ones are lost
+    in INT8. Each channel gets the factor that makes its row in `value` and its column in `output` equally large (as
+    in Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction").
+
+    Args:
+        value: float32, (channels, hidden).
+        value_bias: float32, (channels,).
+        output: float32, (hidden, channels).
+
+    Returns:
+        The three, balanced.
+    """
+    written, read = np.abs(value).max(axis=1), np.abs(output).max(axis=0)
+    used = (written > 0) & (read > 0)
+    factor = np.ones_like(written)
+    factor[used] = np.sqrt(read[used] / written[used])
+    return value * factor[:, None], value_bias * factor, output / factor
