@@ -58,7 +58,7 @@ def _quota(group: Path) -> list[float]:
 
 
 def features(root: Path = Path("/")) -> frozenset[str]:
-    """The instruction sets that Linux reports (avx2, avx512_vnni, amx_int8, asimddp ...); empty where it cannot tell."""
+    """The instruction sets that Linux reports (avx2, avx512_vnni, asimddp ...); none where it does not tell."""
     try:
         lines = (root / "proc/cpuinfo").read_text().splitlines()
     except OSError:
