@@ -6,13 +6,22 @@ Example:
     >>> reranker.rank("what is panda?", ["hi", "The giant panda is a bear native to China."])
 """
 
-from bge_cpu.errors import BgeCpuError, CheckpointError, InputError, MissingDependencyError
+from bge_cpu.errors import (
+    ArtifactError,
+    BgeCpuError,
+    CheckpointError,
+    FidelityError,
+    InputError,
+    MissingDependencyError,
+)
 from bge_cpu.ranking import Ranked, Ranking
 from bge_cpu.reranker import Reranker
 
 __all__ = [
+    "ArtifactError",
     "BgeCpuError",
     "CheckpointError",
+    "FidelityError",
     "InputError",
     "MissingDependencyError",
     "Ranked",

@@ -48,32 +48,43 @@ class Architecture:
                 f"architecture {found} is not one the ONNX modes run: {', '.join(_FAMILIES)}",
                 hint='mode="fp32" takes any one-label sequence classifier that transformers itself ships',
             )
-        for setting, supported in (("hidden_act", "gelu"), ("position_embedding_type", "absolute")):
+        model_type, prefix, head = _FAMILIES[found]
+        if config.get("model_type") != model_type:
+            raise CheckpointError(f"model_type is {config.get('model_type')!r}; that of {found} is {model_type!r}")
+        for setting, supported in _SETTINGS.items():
             if config.get(setting, supported) != supported:
                 raise CheckpointError(
                     f"{setting} is {config[setting]!r}; the ONNX modes run {supported!r}", hint='use mode="fp32"'
                 )
-        prefix, head = _FAMILIES[found]
-        try:
-            return cls(
-                prefix=prefix,
-                head=head,
-                position_offset=position_offset(config),
-                hidden=config["hidden_size"],
-                layers=config["num_hidden_layers"],
-                heads=config["num_attention_heads"],
-                intermediate=config["intermediate_size"],
-                vocabulary=config["vocab_size"],
-                positions=config["max_position_embeddings"],
-                token_types=config["type_vocab_size"],
-                epsilon=config["layer_norm_eps"],
-            )
-        except KeyError as error:
-            raise CheckpointError(f"config.json of the {found} checkpoint lacks {error}") from error
+        sizes = {name: _size(config, key) for name, key in _SIZES.items()}
+        if sizes["hidden"] % sizes["heads"]:
+            raise CheckpointError(f"hidden_size {sizes['hidden']} does not divide by {sizes['heads']} attention heads")
+        epsilon = config.get("layer_norm_eps")
+        if not isinstance(epsilon, float):
+            raise CheckpointError(f"layer_norm_eps in config.json is a number, not {epsilon!r}")
+        return cls(prefix=prefix, head=head, position_offset=position_offset(config), epsilon=epsilon, **sizes)
 
 
+def _size(config: Mapping[str, Any], key: str) -> int:
+    value = config.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise CheckpointError(f"{key} in config.json is a whole number of at least 1, not {value!r}")
+    return value
+
+
+_SIZES = {
+    "hidden": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "intermediate": "intermediate_size",
+    "vocabulary": "vocab_size",
+    "positions": "max_position_embeddings",
+    "token_types": "type_vocab_size",
+}
+_SETTINGS = {"hidden_act": "gelu", "position_embedding_type": "absolute", "is_decoder": False}
+_ROBERTA = ("roberta", ("classifier.dense", "classifier.out_proj"))
 _FAMILIES = {
-    "XLMRobertaForSequenceClassification": ("roberta", ("classifier.dense", "classifier.out_proj")),
-    "RobertaForSequenceClassification": ("roberta", ("classifier.dense", "classifier.out_proj")),
-    "BertForSequenceClassification": ("bert", ("bert.pooler.dense", "classifier")),
+    "XLMRobertaForSequenceClassification": ("xlm-roberta", *_ROBERTA),
+    "RobertaForSequenceClassification": ("roberta", *_ROBERTA),
+    "BertForSequenceClassification": ("bert", "bert", ("bert.pooler.dense", "classifier")),
 }

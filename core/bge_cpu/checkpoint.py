@@ -46,27 +46,33 @@ class Checkpoint:
     @property
     def max_length(self) -> int | None:
         """The longest pair in tokens, special tokens counted; None where the architecture sets no limit."""
-        positions = self.config.get("max_position_embeddings")
+        positions = self.config.get("max_position_embeddings", self.config.get("n_positions"))
         if positions is None:
             return None
         return int(positions) - position_offset(self.config)
 
-    def check_vocabulary(self, size: int) -> None:
-        """Check that every id of a tokenizer has a row in the embedding table.
+    def check_tokenizer(self, vocabulary: int, token_types: int) -> None:
+        """Check that every id and token type of a tokenizer has a row in the embedding tables.
 
         Raises:
             CheckpointError: The tokenizer is another model's.
         """
-        if size > self.config.get("vocab_size", size):
-            raise CheckpointError(
-                f"{self.tokenizer} gives {size:,} ids; the model of {self.folder} knows {self.config['vocab_size']:,}"
-            )
+        found = (("ids", "vocab_size", vocabulary), ("token types", "type_vocab_size", token_types))
+        for what, key, size in found:
+            known = self.config.get(key)
+            if known is not None and size > known:
+                raise CheckpointError(
+                    f"{self.tokenizer} gives {size:,} {what}; the model of {self.folder} knows {known:,}"
+                )
 
     def fingerprint(self) -> str:
         """A SHA-256 that changes when the checkpoint does, without reading the weights.
 
         It covers config.json, tokenizer.json, the header of each weight file, and the Hub commit or else the files'
         sizes and modification times.
+
+        Raises:
+            CheckpointError: A file cannot be read.
         """
         digest = hashlib.sha256()
         for file in (self.folder / "config.json", self.tokenizer):
@@ -101,8 +107,15 @@ def open_checkpoint(model: str | Path, *, revision: str | None = None, local_fil
     """
     if not isinstance(model, str | Path) or not str(model):
         raise InputError(f"model is a Hub id, a folder or 'mini', not {model!r}")
-    folder, commit = MINI if model == "mini" else Path(model).expanduser(), None
-    if model != "mini" and not folder.exists() and isinstance(model, str) and _HUB_ID.fullmatch(model):
+    if revision is not None and (not isinstance(revision, str) or not revision):
+        raise InputError(f"revision is None, a branch, a tag or a commit, not {revision!r}")
+    folder, commit = MINI if model == "mini" else Path(model), None
+    try:
+        folder = folder.expanduser()
+        exists = folder.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long a name, an unknown user's home, a null byte
+        raise CheckpointError(f"{str(model)[:200]!r} is no folder's name: {error}") from error
+    if model != "mini" and not exists and isinstance(model, str) and _HUB_ID.fullmatch(model):
         hub = importlib.import_module("bge_cpu.hub")  # only now: it brings an HTTP client along
         folder, commit = hub.fetch(model, revision=revision, local_files_only=local_files_only)
     elif revision is not None:
@@ -122,24 +135,49 @@ def open_checkpoint(model: str | Path, *, revision: str | None = None, local_fil
             hint=f"write it with transformers: AutoTokenizer.from_pretrained({str(folder)!r}).save_pretrained(...)",
         )
     weights = _weight_files(folder)
-    for file in weights:
-        header_bytes(file)  # a damaged file is refused here, in every mode alike
+    _check_headers(weights)
     return Checkpoint(str(model), folder, config, weights, commit)
 
 
 def _config(folder: Path) -> dict[str, Any]:
     """Read config.json of a one-label sequence classifier."""
     config = _json(folder / "config.json")
-    found = (config.get("architectures") or ["none named"])[0]
+    architectures = config.get("architectures") or ["none named"]
+    if not isinstance(architectures, list):
+        raise CheckpointError(f"architectures in {folder / 'config.json'} is a list, not {architectures!r}")
+    for key in (
+        "vocab_size",
+        "type_vocab_size",
+        "max_position_embeddings",
+        "n_positions",
+        "pad_token_id",
+        "num_labels",
+    ):
+        if not isinstance(config.get(key, 0), int) and not (key == "pad_token_id" and config[key] is None):
+            raise CheckpointError(f"{key} in {folder / 'config.json'} is a whole number, not {config[key]!r}")
+    found = architectures[0]
     if not str(found).endswith("ForSequenceClassification"):
         raise CheckpointError(
             f"{folder} holds architecture {found}, not a sequence classifier (...ForSequenceClassification)",
             hint="a reranker is a cross-encoder; an embedding model scores no pairs",
         )
-    labels = len(config["id2label"]) if config.get("id2label") else config.get("num_labels", 2)
+    names = config.get("id2label")
+    labels = len(names) if isinstance(names, dict) and names else config.get("num_labels", 2)
     if labels != 1:
         raise CheckpointError(f"{folder} is a classifier with {labels} labels; a reranker has 1")
     return config
+
+
+def _check_headers(files: Iterable[Path]) -> None:
+    """Refuse damaged files, and a tensor that stands in two, in every mode alike."""
+    seen: set[str] = set()
+    for file in files:
+        names = set(json.loads(header_bytes(file))) - {"__metadata__"}
+        if seen & names:
+            raise CheckpointError(
+                f"tensors stand in more than one file of {file.parent}: {', '.join(sorted(seen & names))}"
+            )
+        seen |= names
 
 
 def _weight_files(folder: Path) -> tuple[Path, ...]:

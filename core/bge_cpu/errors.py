@@ -3,6 +3,8 @@
     BgeCpuError
     ├── MissingDependencyError (ImportError)   a mode's framework is not installed
     ├── CheckpointError                        a checkpoint cannot be found, read, trusted or run
+    ├── ArtifactError                          an INT8 artifact cannot be built or kept
+    ├── FidelityError                          INT8 would cost this checkpoint too much of its ranking
     └── InputError (ValueError)                an argument or a text is of the wrong type or value
 
 An error says what came and what was allowed; where there is a way out, a second line gives it as a hint.
@@ -32,6 +34,14 @@ class MissingDependencyError(BgeCpuError, ImportError):
 
 class CheckpointError(BgeCpuError):
     """A checkpoint cannot be found, read, trusted or run."""
+
+
+class ArtifactError(BgeCpuError):
+    """An INT8 artifact cannot be built or kept; nothing half-made is left."""
+
+
+class FidelityError(BgeCpuError):
+    """INT8 would cost this checkpoint too much of its ranking; the message has the figures, the hint the remedies."""
 
 
 class InputError(BgeCpuError, ValueError):

@@ -1,10 +1,12 @@
-"""Part of step 3: architecture -> ONNX graph of one pair; the weights stay in a safetensors file.
+"""Part of step 3: architecture -> ONNX graph; the weights stay in a safetensors file.
 
-The graph takes the ids of one (query, document) pair, unpadded, so it needs no mask. Its initializers carry tensor
-names and point to no data: the engine hands ONNX Runtime the arrays. The last layer works out the first token only,
-since nothing else is read. `Float32` and `Int8` are the two ways to write its matrices.
+`Float32` and `Int8` are the two ways to write its matrices; `OnePair`, which the engines run, and `Batch`, which the
+export writes for other programs, the two ways to feed it, over the same tensors. Initializers carry their names and
+point to no data: the engine hands ONNX Runtime the arrays, the export fills in where they lie. Tokens are rows,
+whichever pair they belong to. The last layer works out each pair's first token only, since nothing else is read.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +18,6 @@ from bge_cpu.architecture import Architecture
 
 _OPSETS = (helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1))
 _IR_VERSION = 8
-_INPUTS = ("input_ids", "token_type_ids")
 
 
 class Graph:
@@ -118,46 +119,130 @@ class Int8:
         )
 
 
-def build(a: Architecture, linear: Linear) -> tuple[onnx.ModelProto, dict[str, tuple[int, ...]]]:
-    """The graph of one pair, and the names and shapes of the tensors it wants.
+class OnePair:
+    """A pair's ids as they are, (tokens,): nothing to mask, and its first token is the first row."""
+
+    inputs = dict.fromkeys(("input_ids", "token_type_ids"), ("tokens",))
+    output: tuple[str, Sequence[int | str]] = "logit", (1, 1)
+    ids, types = "input_ids", "token_type_ids"
+
+    def __init__(self, graph: Graph, a: Architecture) -> None:
+        self._graph, self._a = graph, a
+
+    def positions(self, table: str) -> str:
+        """The tokens' rows of the position table, (tokens, hidden)."""
+        if self._a.position_offset:
+            return self._graph.add("Gather", table, _counted(self._graph, self._a, self.ids, axis=0))
+        first = self._graph.constant([self._a.position_offset])
+        end = self._graph.add("Add", first, self._graph.add("Shape", self.ids))
+        return self._graph.add("Slice", table, first, end, self._graph.constant([0]))
+
+    def first(self, x: str) -> str:
+        """The first token, (tokens, hidden) -> (1, hidden)."""
+        zero = self._graph.constant([0])
+        return self._graph.add("Slice", x, zero, self._graph.constant([1]), zero)
+
+    def attend(self, *parts: str) -> str:
+        """Attention of query, key and value, (tokens, hidden) each -> (the query's tokens, hidden)."""
+        zero = self._graph.constant([0])
+        parts = tuple(self._graph.add("Unsqueeze", part, zero) for part in parts)
+        attended = self._graph.add("MultiHeadAttention", *parts, domain="com.microsoft", num_heads=self._a.heads)
+        return self._graph.add("Squeeze", attended, zero)
+
+
+class Batch:
+    """Pairs padded on either side to one length, (batch, tokens), with a mask; not `typed`, all tokens are type 0."""
+
+    output: tuple[str, Sequence[int | str]] = "logits", ("batch", 1)
+
+    def __init__(self, graph: Graph, a: Architecture, *, typed: bool) -> None:
+        self._graph, self._a = graph, a
+        names = ("input_ids", "attention_mask", "token_type_ids")[: 3 if typed else 2]
+        self.inputs = dict.fromkeys(names, ("batch", "tokens"))
+        self.ids = self._rows("input_ids")
+        self.types = self._rows("token_type_ids") if typed else graph.constant([0])
+        pairs = graph.add("Shape", "input_ids", start=0, end=1)
+        self._padded = graph.add("Concat", pairs, graph.constant([-1, a.hidden]), axis=0)
+        self._mask = graph.add("Cast", "attention_mask", to=TensorProto.INT32)
+
+    def positions(self, table: str) -> str:
+        """The tokens' rows of the position table, counted from each pair's first token, (batch * tokens, hidden)."""
+        if self._a.position_offset:
+            places = _counted(self._graph, self._a, "input_ids", axis=1, mask="attention_mask")
+        else:
+            places = self._graph.add("CumSum", "attention_mask", self._graph.constant(1), exclusive=1)
+        return self._graph.add("Gather", table, self._rows(places))
+
+    def first(self, x: str) -> str:
+        """Each pair's first unmasked token, (batch * tokens, hidden) -> (batch, hidden)."""
+        place = self._graph.add("ArgMax", self._mask, axis=1, keepdims=1)
+        return self._graph.add("GatherND", self._graph.add("Reshape", x, self._padded), place, batch_dims=1)
+
+    def attend(self, *parts: str) -> str:
+        """Attention within each pair, (batch * tokens, hidden) each -> (the query's tokens, hidden)."""
+        parts = (*(self._graph.add("Reshape", part, self._padded) for part in parts), "", self._mask)
+        attended = self._graph.add("MultiHeadAttention", *parts, domain="com.microsoft", num_heads=self._a.heads)
+        return self._graph.add("Reshape", attended, self._graph.constant([-1, self._a.hidden]))
+
+    def _rows(self, tokens: str) -> str:
+        return self._graph.add("Reshape", tokens, self._graph.constant([-1]))
+
+
+def _counted(graph: Graph, a: Architecture, ids: str, *, axis: int, mask: str | None = None) -> str:
+    """Rows of the position table as RoBERTa's kin count them: a padding token, which a text may spell out, not at all.
+
+    Such a token has the row of its own id, the last before the first position.
+    """
+    pad = graph.constant(a.position_offset - 1)
+    seen = graph.add("Cast", graph.add("Not", graph.add("Equal", ids, pad)), to=TensorProto.INT64)
+    seen = graph.add("Mul", seen, mask) if mask else seen
+    return graph.add("Add", graph.add("Mul", graph.add("CumSum", seen, graph.constant(axis)), seen), pad)
+
+
+Feed = OnePair | Batch
+Built = tuple[onnx.ModelProto, dict[str, tuple[int, ...]]]
+
+
+def build(a: Architecture, linear: Linear, feed: Callable[[Graph, Architecture], Feed] = OnePair) -> Built:
+    """The graph of a model, and the names and shapes of the tensors it wants.
 
     Args:
         a: What to build.
-        linear: How its matrices are written; the head's, which see one token only, are float32 in any case.
+        linear: How its matrices are written; the head's, which see first tokens only, are float32 in any case.
+        feed: `OnePair`, from `input_ids` and `token_type_ids`, (tokens,), to `logit`, (1, 1); or `Batch`, from
+            `input_ids`, `attention_mask` (0 at padding) and perhaps types, (batch, tokens), to `logits`, (batch, 1).
 
     Returns:
-        A model from `input_ids` and `token_type_ids` (int64, (tokens,)) to `logit` (float32, (1, 1)), and a mapping
-        of tensor name to shape.
+        A model from int64 inputs to float32 output, and a mapping of tensor name to shape.
     """
     graph, head = Graph(), Float32()
-    x = _embeddings(graph, linear, a)
+    x = _embeddings(graph, linear, a, source := feed(graph, a))
     for number in range(a.layers):
-        x = _layer(graph, linear, a, number, x)
+        x = _layer(graph, linear, a, source, number, x)
     dense, out = a.head
     pooled = graph.add("Tanh", head.dense(graph, x, dense, a.hidden, a.hidden))
     head.dense(graph, pooled, out, 1, a.hidden)
-    graph.nodes[-1].output[0] = "logit"
-    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["tokens"]) for name in _INPUTS]
-    outputs = [helper.make_tensor_value_info("logit", TensorProto.FLOAT, [1, 1])]
+    name, shape = source.output
+    graph.nodes[-1].output[0] = name
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, dims) for name, dims in source.inputs.items()]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)]
     onnx_graph = helper.make_graph(graph.nodes, "bge-cpu", inputs, outputs, graph.initializers)
     return helper.make_model(onnx_graph, opset_imports=_OPSETS, ir_version=_IR_VERSION), graph.weights
 
 
-def _embeddings(graph: Graph, linear: Linear, a: Architecture) -> str:
+def _embeddings(graph: Graph, linear: Linear, a: Architecture, feed: Feed) -> str:
     """Ids -> (tokens, hidden): the sum of word, token-type and position embeddings, normalised."""
     names = f"{a.prefix}.embeddings"
     types = graph.weight(f"{names}.token_type_embeddings.weight", a.token_types, a.hidden)
     positions = graph.weight(f"{names}.position_embeddings.weight", a.positions, a.hidden)
-    words = linear.rows(graph, a.word_embeddings, a.vocabulary, a.hidden, "input_ids")
-    first = graph.constant([a.position_offset])
-    end = graph.add("Add", first, graph.add("Shape", "input_ids"))
-    x = graph.add("Add", words, graph.add("Gather", types, "token_type_ids"))
-    x = graph.add("Add", x, graph.add("Slice", positions, first, end, graph.constant([0])))
+    words = linear.rows(graph, a.word_embeddings, a.vocabulary, a.hidden, feed.ids)
+    x = graph.add("Add", words, graph.add("Gather", types, feed.types))
+    x = graph.add("Add", x, feed.positions(positions))
     return graph.norm(x, f"{names}.LayerNorm", a.hidden, a.epsilon)
 
 
-def _layer(graph: Graph, linear: Linear, a: Architecture, number: int, x: str) -> str:
-    """One encoder layer, (tokens, hidden) -> (tokens, hidden); the last one -> (1, hidden), its first token."""
+def _layer(graph: Graph, linear: Linear, a: Architecture, feed: Feed, number: int, x: str) -> str:
+    """One encoder layer, (tokens, hidden) -> (tokens, hidden); the last one -> (pairs, hidden), their first tokens."""
 
     def dense(operand: Any, name: str, rows: int = a.hidden, columns: int = a.hidden) -> str:
         return linear.dense(graph, operand, f"{a.prefix}.encoder.layer.{number}.{name}", rows, columns)
@@ -166,18 +251,13 @@ def _layer(graph: Graph, linear: Linear, a: Architecture, number: int, x: str) -
         names = f"{a.prefix}.encoder.layer.{number}.{name}"
         return graph.norm(graph.add("Add", x, residual), names, a.hidden, a.epsilon)
 
-    zero = graph.constant([0])
     inputs = first = linear.operand(graph, x)
     if number == a.layers - 1:
-        x = graph.add("Slice", x, zero, graph.constant([1]), zero)
+        x = feed.first(x)
         first = linear.operand(graph, x)
-    parts = [
-        dense(first, "attention.self.query"),
-        *(dense(inputs, f"attention.self.{part}") for part in ("key", "value")),
-    ]
-    parts = [graph.add("Unsqueeze", part, zero) for part in parts]
-    attended = graph.add("MultiHeadAttention", *parts, domain="com.microsoft", num_heads=a.heads)
-    attended = dense(linear.operand(graph, graph.add("Squeeze", attended, zero)), "attention.output.dense")
+    query = dense(first, "attention.self.query")
+    key, value = (dense(inputs, f"attention.self.{part}") for part in ("key", "value"))
+    attended = dense(linear.operand(graph, feed.attend(query, key, value)), "attention.output.dense")
     attended = add_norm(attended, x, "attention.output.LayerNorm")
     wide = dense(linear.operand(graph, attended), "intermediate.dense", rows=a.intermediate)
     wide = linear.operand(graph, graph.add("Gelu", wide, domain="com.microsoft"))

@@ -1,6 +1,7 @@
 """The door: what callers pass in is checked here, before anything is computed."""
 
-from collections.abc import Iterable, Sequence
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bge_cpu.errors import InputError
@@ -23,7 +24,7 @@ def check_text(text: Any, what: str) -> str:
             f"{what} holds a lone surrogate (U+{ord(text[error.start]):04X} at character {error.start}): it is no text",
             hint='read it with the right encoding, or clean it: text.encode("utf-8", "replace").decode()',
         ) from None
-    return text
+    return str.__str__(text)  # a plain str also for subclasses, whose own __str__ may say something else
 
 
 def check_query(query: Any, what: str = "query") -> str:
@@ -32,9 +33,10 @@ def check_query(query: Any, what: str = "query") -> str:
     Raises:
         InputError: Not a text, or empty.
     """
-    if not check_text(query, what).strip():
-        raise InputError(f"{what} is empty: {query!r}")
-    return str(query)
+    text = check_text(query, what)
+    if not text.strip():
+        raise InputError(f"{what} is empty: {text!r}")
+    return text
 
 
 def check_pair(pair: Any, index: int) -> tuple[str, str]:
@@ -57,31 +59,46 @@ def check_documents(documents: Any) -> list[str]:
     Raises:
         InputError: A single string, not a collection, or an item that is no text; it names the item by its index.
     """
-    if isinstance(documents, str | bytes) or not isinstance(documents, Iterable):
+    if isinstance(documents, str | bytes | Mapping) or not isinstance(documents, Iterable):
         raise InputError(f"documents is a list of str, not {type(documents).__name__}: {_shown(documents)}")
     return [check_text(document, f"document {index}") for index, document in enumerate(documents)]
 
 
-def check_count(value: Any, name: str, *, least: int = 1) -> int:
-    """A whole number of at least `least`.
+def check_count(value: Any, name: str, *, least: int = 1, most: int | None = None) -> int:
+    """A whole number from `least` to `most`.
 
     Raises:
         InputError: Anything else.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InputError(f"{name} is a whole number of at least {least}, not {value!r}")
-    return value
+    allowed = f"of at least {least}" if most is None else f"from {least} to {most}"
+    try:
+        count = operator.index(value)
+    except TypeError:
+        count = least - 1
+    if isinstance(value, bool) or count < least or (most is not None and count > most):
+        raise InputError(f"{name} is a whole number {allowed}, not {value!r}")
+    return count
 
 
-def check_normalize(normalize: Any, allowed: Sequence[str] = NORMALIZATIONS) -> str | None:
-    """None or one of the allowed names.
+def check_share(value: Any, name: str) -> float | None:
+    """None or a number from 0 to 1.
+
+    Raises:
+        InputError: Anything else.
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1):
+        raise InputError(f"{name} is None or a number from 0 to 1, not {value!r}")
+    return None if value is None else float(value)
+
+
+def check_normalize(normalize: Any, allowed: Sequence[str] = NORMALIZATIONS) -> None:
+    """Accept None or one of the allowed names.
 
     Raises:
         InputError: Anything else.
     """
     if normalize is not None and normalize not in allowed:
         raise InputError(f"normalize is None or one of {', '.join(map(repr, allowed))}, not {normalize!r}")
-    return normalize if normalize is None else str(normalize)
 
 
 def _shown(value: Any) -> str:

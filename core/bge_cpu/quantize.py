@@ -11,21 +11,22 @@ Float = NDArray[np.float32]
 Int8 = NDArray[np.int8]
 
 
-def quantize_rows(table: Float, largest: int = 127) -> tuple[Int8, Float]:
-    """Quantise each row of a matrix by its own scale.
+def row_scales(table: Float, largest: int = 127) -> Float:
+    """Each row's scale, float32, (rows,): its largest magnitude over `largest`; 1 for a row of zeros.
 
     Args:
         table: float32, (rows, columns).
         largest: The code of a row's largest value.
-
-    Returns:
-        Codes, int8, (rows, columns); and scales, float32, (rows,), with codes * scales close to the table. A row of
-        zeros has the scale 1.
     """
     peak = np.abs(table).max(axis=1)
-    scales = np.where(peak > 0, peak / np.float32(largest), np.float32(1)).astype(np.float32)
-    codes = np.rint(table / scales[:, None])
-    return codes.astype(np.int8), scales
+    scales: Float = np.where(peak > 0, peak / np.float32(largest), np.float32(1)).astype(np.float32)
+    return scales
+
+
+def quantize_rows(table: Float, scales: Float) -> Int8:
+    """The codes of a table, int8, (rows, columns), such that codes * scales[:, None] comes close to it."""
+    codes: Int8 = np.rint(table / scales[:, None]).astype(np.int8)
+    return codes
 
 
 def equalize(value: Float, value_bias: Float, output: Float) -> tuple[Float, Float, Float]:

@@ -12,11 +12,12 @@ from bge_cpu.checkpoint import open_checkpoint
 from bge_cpu.cpu import available_cpus
 from bge_cpu.engines import Engine, check_mode, load_engine
 from bge_cpu.errors import BgeCpuError, CheckpointError, InputError
-from bge_cpu.inputs import check_count, check_documents, check_normalize, check_pair, check_query
+from bge_cpu.inputs import check_count, check_documents, check_normalize, check_pair, check_query, check_share
 from bge_cpu.ranking import Ranked, Ranking, normalized, order
 from bge_cpu.tokenizer import PairTokenizer
 
 _PAIRS_AT_ONCE = 1024  # tokenised together; bounds the memory of a million pairs
+_THREADS = 1024
 _STREAMED_AT_ONCE = 32  # read from a stream before its scores are given
 
 
@@ -43,33 +44,44 @@ class Reranker:
         threads: int | None = None,
         revision: str | None = None,
         local_files_only: bool = False,
+        cache_dir: str | Path | None = None,
+        min_fidelity: float | None = 0.98,
     ) -> "Reranker":
         """Load a checkpoint.
 
         Args:
             model: A Hub id, a checkpoint folder, or "mini", the bundled checkpoint.
-            mode: "onnx" (ONNX Runtime, float32; the default) or "fp32" (PyTorch, needs the extra `torch`).
+            mode: "onnx-int8" (the default) or "onnx" (float32), on ONNX Runtime; "fp32", "bf16" or "int8", on PyTorch,
+                which needs the extra `torch`.
             max_length: Tokens per pair at most, special tokens counted; the rest is cut off, and a warning says so.
             threads: CPUs to use at most; None means those that affinity and the cgroup's quota leave to the process.
             revision: A Hub branch, tag or commit.
             local_files_only: Never call the Hub; HF_HUB_OFFLINE=1 means the same.
+            cache_dir: Where INT8 artifacts are kept; None means the user's cache folder. The Hub's cache is the Hub's.
+            min_fidelity: The least Spearman correlation, 0..1, of an INT8 mode's scores with float32's on the built-in
+                probe; None loads whatever it is.
 
         Raises:
             InputError: An option is of the wrong type or value.
             CheckpointError: The checkpoint cannot be found, read or run in this mode.
             MissingDependencyError: The mode's framework is not installed.
+            ArtifactError: The INT8 artifact cannot be built.
+            FidelityError: INT8 would cost this checkpoint too much of its ranking.
         """
         mode = check_mode(mode)
-        threads = available_cpus() if threads is None else check_count(threads, "threads")
+        threads = available_cpus() if threads is None else check_count(threads, "threads", most=_THREADS)
         check_count(max_length, "max_length")
+        check_share(min_fidelity, "min_fidelity")
+        cache_dir = None if cache_dir is None else Path(cache_dir)
         checkpoint = open_checkpoint(model, revision=revision, local_files_only=local_files_only)
         if checkpoint.max_length is not None and max_length > checkpoint.max_length:
             raise InputError(
                 f"max_length is {max_length}; {checkpoint.name} takes at most {checkpoint.max_length} tokens"
             )
         tokenizer = PairTokenizer.load(checkpoint.tokenizer, max_length)
-        checkpoint.check_vocabulary(tokenizer.vocabulary)
-        return cls(tokenizer, load_engine(mode, checkpoint, threads=threads))
+        checkpoint.check_tokenizer(tokenizer.vocabulary, tokenizer.token_types)
+        engine = load_engine(mode, checkpoint, threads=threads, cache_dir=cache_dir, min_fidelity=min_fidelity)
+        return cls(tokenizer, engine)
 
     def score(self, pairs: Iterable[tuple[str, str]], *, normalize: str | None = None) -> list[float]:
         """Score pairs, in input order.
@@ -86,7 +98,7 @@ class Reranker:
         if isinstance(pairs, str | bytes) or not isinstance(pairs, Iterable):
             raise InputError(f"pairs is a list of (query, document), not {type(pairs).__name__}")
         logits, cut = self._logits([check_pair(pair, index) for index, pair in enumerate(pairs)])
-        _warn_of_truncation(cut, self._tokenizer.max_length)
+        _warn_of_truncation(_pairs_cut(cut), self._tokenizer.max_length)
         return normalized(logits, normalize)
 
     def rank(
@@ -108,7 +120,7 @@ class Reranker:
         top_n = None if top_n is None else check_count(top_n, "top_n")
         query, documents = check_query(query), check_documents(documents)
         logits, cut = self._logits([(query, document) for document in documents])
-        _warn_of_truncation(cut, self._tokenizer.max_length)
+        _warn_of_truncation(_pairs_cut(cut), self._tokenizer.max_length)
         scores = normalized(logits, normalize)
         return Ranking([Ranked(index, scores[index], documents[index], cut[index]) for index in order(logits, top_n)])
 
@@ -132,21 +144,22 @@ class Reranker:
 
     def _stream(self, pairs: Iterable[tuple[str, str]], normalize: str | None) -> Iterator[float]:
         source = (check_pair(pair, index) for index, pair in enumerate(pairs))
-        cut: list[int] = []
-        done = 0
+        done = cut = 0
         try:
             while True:
                 chunk, failure = _take(source, _STREAMED_AT_ONCE)
                 logits, chunk_cut = self._logits(chunk, first=done)
-                cut += [tokens for tokens in chunk_cut if tokens]
+                cut += _pairs_cut(chunk_cut)
                 done += len(chunk)
                 yield from normalized(logits, normalize)
                 if failure is not None:
                     raise failure
                 if not chunk:
-                    return
-        finally:
+                    break
+        except GeneratorExit:  # left early; an error, by contrast, speaks for itself
             _warn_of_truncation(cut, self._tokenizer.max_length)
+            raise
+        _warn_of_truncation(cut, self._tokenizer.max_length)
 
     def _logits(self, pairs: Sequence[tuple[str, str]], *, first: int = 0) -> tuple[list[float], list[int]]:
         """The pairs' logits and truncated tokens; `first` is the number of the first pair in error messages."""
@@ -180,10 +193,13 @@ def _take(source: Iterator[tuple[str, str]], size: int) -> tuple[list[tuple[str,
     return taken, None
 
 
-def _warn_of_truncation(cut: Sequence[int], max_length: int) -> None:
-    pairs = sum(1 for tokens in cut if tokens)
+def _pairs_cut(cut: Sequence[int]) -> int:
+    return sum(1 for tokens in cut if tokens)
+
+
+def _warn_of_truncation(pairs: int, max_length: int) -> None:
     if pairs:
-        message = f"cut to max_length={max_length}: {pairs:,} of the pairs; {sum(cut):,} of their tokens were not seen"
+        message = f"cut to max_length={max_length} tokens: {pairs:,} of the pairs; see Ranked.truncated_tokens"
         warnings.warn(message, stacklevel=3)
 
 

@@ -73,6 +73,8 @@ class PairTokenizer:
         tokenizer.no_padding()
         self._tokenizer = tokenizer
         self._template = _template(tokenizer)
+        collapsed, spaced = (tokenizer.encode(f"a{run}b", add_special_tokens=False).ids for run in (" ", " " * 8))
+        self._drops_space = collapsed == spaced
         self.max_length = check_count(max_length, "max_length", least=self._template.special_tokens + 2)
         room = max_length - self._template.special_tokens
         self._query_limit = min(max_length * 3 // 4, room - 1)
@@ -95,6 +97,12 @@ class PairTokenizer:
     def vocabulary(self) -> int:
         """How many ids the tokenizer can give."""
         return self._tokenizer.get_vocab_size(with_added_tokens=True)
+
+    @property
+    def token_types(self) -> int:
+        """How many token types the pair format uses."""
+        special = np.concatenate(self._template.special_types)
+        return 1 + max(*self._template.text_types, int(special.max(initial=0)))
 
     def encode(self, pairs: Sequence[tuple[str, str]]) -> list[TokenizedPair]:
         """Encode pairs of checked texts, in order. A query that recurs is encoded once."""
@@ -119,7 +127,10 @@ class PairTokenizer:
         kept: list[list[int]] = [[] for _ in texts]
         tokens = [0] * len(texts)
         for pieces in self._batches(texts):
-            encodings = self._tokenizer.encode_batch_fast([piece for _, piece in pieces], add_special_tokens=False)
+            try:
+                encodings = self._tokenizer.encode_batch_fast([piece for _, piece in pieces], add_special_tokens=False)
+            except Exception as error:  # the library raises bare Exceptions
+                raise CheckpointError(f"the tokenizer cannot encode some text: {error}") from error
             for (index, _), encoding in zip(pieces, encodings, strict=True):
                 tokens[index] += len(encoding)
                 if len(kept[index]) < limit:
@@ -131,7 +142,11 @@ class PairTokenizer:
         batch: list[tuple[int, str]] = []
         characters = 0
         for index, text in enumerate(texts):
+            left = len(text)
             for piece in split(text, _CHARACTERS_PER_TOKEN * self.max_length):
+                left -= len(piece)
+                if left and self._drops_space and piece.isspace():
+                    continue  # part of a long run of white space, which the tokenizer makes one with what follows
                 if batch and characters + len(piece) > _CHARACTERS_AT_ONCE:
                     yield batch
                     batch, characters = [], 0
@@ -144,8 +159,8 @@ class PairTokenizer:
 def split(text: str, size: int) -> Iterator[str]:
     """Cut a text into pieces of at most `size` characters that are encoded apart as they would be together.
 
-    A piece begins where white space begins, which is where tokenizers begin a word; a stretch of `size` characters
-    without such a place is cut where it ends.
+    A piece begins where white space begins, which is where tokenizers begin a word. A stretch of `size` characters
+    without such a place is cut where it ends, which can make a token or two of one there.
 
     >>> list(split("one two  three", 8))
     ['one two', '  three']
@@ -164,6 +179,8 @@ def split(text: str, size: int) -> Iterator[str]:
 def _template(tokenizer: tokenizers.Tokenizer) -> _Template:
     """Read the pair format off the post-processor, by joining two short texts."""
     query, document = (tokenizer.encode(text, add_special_tokens=False) for text in ("a", "b"))
+    if not query.ids or not document.ids:
+        raise CheckpointError("the tokenizer gives no token for a letter")
     joined = tokenizer.post_process(query, document)
     texts = [place for place, special in enumerate(joined.special_tokens_mask) if not special]
     if [joined.ids[place] for place in texts] != query.ids + document.ids:

@@ -1,4 +1,4 @@
-"""Part of step 1: safetensors files -> named float32 arrays, as views of the mapped files wherever possible."""
+"""Part of step 1: safetensors files -> named arrays, as views of the mapped files wherever possible."""
 
 import json
 import mmap
@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from bge_cpu.errors import CheckpointError
 
-_STORED_AS = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
+_STORED_AS = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16, "I8": np.int8}
 _STRIP = 1 << 20  # bytes; half a huge page
 
 
@@ -35,11 +35,11 @@ def header_bytes(file: Path) -> bytes:
         ) from error
 
 
-class Weights(Mapping[str, NDArray[np.float32]]):
+class Weights(Mapping[str, NDArray[Any]]):
     """The tensors of a checkpoint by name, each read when asked for.
 
-    A float32 tensor is a read-only view of the memory-mapped file: it costs no memory of its own, and processes that
-    map the same file share it. A float16 or bfloat16 tensor is upcast into a new array at every access.
+    A float32 or int8 tensor is a read-only view of the memory-mapped file: it costs no memory of its own, and processes
+    that map the same file share it. A float16 or bfloat16 tensor is upcast into a new array at every access.
 
     Args:
         files: The checkpoint's safetensors files.
@@ -58,7 +58,7 @@ class Weights(Mapping[str, NDArray[np.float32]]):
             self._entries.update((name, (mapped, start, entry)) for name, entry in json.loads(header).items())
         self._entries.pop("__metadata__", None)
 
-    def __getitem__(self, name: str) -> NDArray[np.float32]:
+    def __getitem__(self, name: str) -> NDArray[Any]:
         mapped, start, entry = self._entries[name]
         stored_as = _STORED_AS.get(entry["dtype"])
         if stored_as is None:
@@ -72,8 +72,7 @@ class Weights(Mapping[str, NDArray[np.float32]]):
         values: NDArray[Any] = stored.view(stored_as).reshape(entry["shape"])
         if entry["dtype"] == "BF16":  # the upper half of a float32
             values = (values.astype(np.uint32) << 16).view(np.float32)
-        upcast: NDArray[np.float32] = values.astype(np.float32, copy=False)
-        return upcast
+        return values if entry["dtype"] == "I8" else values.astype(np.float32, copy=False)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -98,3 +97,9 @@ class Weights(Mapping[str, NDArray[np.float32]]):
         if hasattr(mmap, "MADV_RANDOM"):
             for strip in range(first, end - _STRIP, 2 * _STRIP):
                 mapped.madvise(mmap.MADV_RANDOM, strip, _STRIP)
+
+    def release(self) -> None:
+        """Let the pages read so far go; they come back from the page cache when they are read again."""
+        for mapped in {id(entry[0]): entry[0] for entry in self._entries.values()}.values():
+            if hasattr(mmap, "MADV_DONTNEED"):
+                mapped.madvise(mmap.MADV_DONTNEED)

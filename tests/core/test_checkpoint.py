@@ -9,7 +9,9 @@ from pathlib import Path
 import checkpoints
 import numpy as np
 import pytest
+import tokenizers
 from safetensors.numpy import load_file, save_file
+from tokenizers import processors
 
 from bge_cpu import CheckpointError, InputError, Reranker
 from bge_cpu.checkpoint import open_checkpoint
@@ -57,6 +59,24 @@ def escape_by_shards(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
+def double_tensor(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    save_file(tensors, folder / "model-1.safetensors", metadata={"format": "pt"})
+    twice = {"classifier.dense.weight": tensors["classifier.dense.weight"]}
+    save_file(twice, folder / "model-2.safetensors", metadata={"format": "pt"})
+    shards = dict.fromkeys(tensors, "model-1.safetensors") | {"classifier.dense.bias": "model-2.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
+
+
+def bert_template(folder: Path) -> None:
+    tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> $B:1 </s>:1", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda f: (f / "config.json").unlink(), r"config\.json cannot be read: No such file"),
     "config no JSON": (lambda f: (f / "config.json").write_text("{"), r"config\.json is not JSON"),
@@ -75,6 +95,13 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "header too long": (huge_header, "not a whole safetensors file"),
     "tensor missing": (drop_tensor, r"lacks the tensors? classifier\.dense\.weight"),
     "shards outside": (escape_by_shards, "shards that are not in its folder"),
+    "a layer too many": (lambda f: edit_config(f, num_hidden_layers=2), "holds more layers than"),
+    "a tensor twice": (double_tensor, r"in more than one file of .*: classifier\.dense\.weight"),
+    "vocabulary no number": (lambda f: edit_config(f, vocab_size=None), "vocab_size in .* is a whole number, not None"),
+    "positions no number": (lambda f: edit_config(f, max_position_embeddings="x"), "is a whole number, not 'x'"),
+    "architectures no list": (lambda f: edit_config(f, architectures={"a": 1}), "architectures in .* is a list"),
+    "labels no table": (lambda f: edit_config(f, id2label=5), "with 2 labels"),
+    "types too few": (bert_template, r"gives 2 token types; the model of .* knows 1"),
     "vocabulary too small": (lambda f: edit_config(f, vocab_size=10), r"gives \d+ ids; the model of .* knows 10"),
 }
 
@@ -93,7 +120,13 @@ def test_damaged_checkpoints_are_refused(folder: Path, damage: str, mode: str) -
     [
         ({"hidden_act": "gelu_new"}, "hidden_act is 'gelu_new'; the ONNX modes run 'gelu'"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type is 'relative_key'"),
-        ({"layer_norm_eps": "gone"}, "lacks 'layer_norm_eps'"),
+        ({"layer_norm_eps": "gone"}, "layer_norm_eps in config.json is a number, not None"),
+        ({"is_decoder": True}, "is_decoder is True; the ONNX modes run False"),
+        ({"model_type": "bert"}, "model_type is 'bert'; that of XLMRobertaForSequenceClassification is 'xlm-roberta'"),
+        ({"model_type": "gone"}, "model_type is None"),
+        ({"hidden_size": "64"}, "hidden_size in config.json is a whole number of at least 1, not '64'"),
+        ({"num_attention_heads": 0}, "num_attention_heads in config.json is a whole number"),
+        ({"num_attention_heads": 7}, "hidden_size 64 does not divide by 7 attention heads"),
         ({"intermediate_size": 64}, r"tensor .*intermediate.* has shape \(128, 64\); its config says \(64, 64\)"),
     ],
 )
@@ -121,6 +154,18 @@ def test_code_of_a_checkpoint_is_never_run(folder: Path) -> None:
 def test_missing_folders_are_named(model: str | Path) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint folder"):
         open_checkpoint(model)
+
+
+@pytest.mark.parametrize("model", ["~nosuchuser/foo", "a" * 5_000, "nul\0byte/x"])
+def test_names_that_no_folder_can_have_are_refused(model: str) -> None:
+    with pytest.raises(CheckpointError):
+        open_checkpoint(model)
+
+
+@pytest.mark.parametrize("revision", [3, ""])
+def test_odd_revisions_are_refused(revision: object) -> None:
+    with pytest.raises(InputError, match="revision is None, a branch"):
+        open_checkpoint("someone/something", revision=revision)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("model", [None, "", 3, b"mini"])

@@ -1,13 +1,14 @@
 """CPUs that may be used: affinity in a real process, cgroup quotas from trees as the kernel lays them out."""
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from bge_cpu.cpu import available_cpus, cgroup_quota
+from bge_cpu.cpu import available_cpus, cgroup_quota, features, int8_class
 
 
 def tree(root: Path, files: dict[str, str]) -> Path:
@@ -66,8 +67,28 @@ def test_affinity_counts_in_a_real_process(tiny_xlmr: Path) -> None:
     script = (
         "import os, sys; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
         "from bge_cpu import Reranker\n"
-        f"reranker = Reranker.load({str(tiny_xlmr)!r})\n"
+        f"reranker = Reranker.load({str(tiny_xlmr)!r}, mode='onnx')\n"
         "print(reranker._engine._threads, len(reranker.score([('a', 'b')] * 4)))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == ["1", "4"], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "kind"),
+    [
+        ("fma avx2", "saturating"),
+        ("avx2 avx512f avx512_vnni", "exact"),
+        ("avx2 avx_vnni", "exact"),
+        ("avx2 amx_int8", "exact"),
+    ],
+)
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="x86 flags")
+def test_int8_class(tmp_path: Path, flags: str, kind: str) -> None:
+    root = tree(tmp_path, {"proc/cpuinfo": f"processor\t: 0\nflags\t\t: fpu {flags}\n\nprocessor\t: 1\n"})
+    assert set(flags.split()) < features(root)
+    assert int8_class(root) == kind
+
+
+def test_no_features_where_linux_does_not_tell(tmp_path: Path) -> None:
+    assert features(tmp_path) == frozenset()

@@ -20,7 +20,7 @@ from bge_cpu import Reranker
 options = eval(sys.argv[1])
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    print(Reranker.load("someone/tiny-reranker", **options).score([("panda", "a bear")]))
+    print(Reranker.load("someone/tiny-reranker", mode="onnx", **options).score([("panda", "a bear")]))
 print([str(warning.message) for warning in caught if "Hub" in str(warning.message)], file=sys.stderr)
 """
 

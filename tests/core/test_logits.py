@@ -57,6 +57,13 @@ def test_as_transformers_at_lengths_5_to_512(tiny: Path, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_special_tokens_spelled_out_in_a_text_count_as_in_transformers(tiny: Path, mode: str) -> None:
+    specials = ["<pad>", "<s>", "</s>", "<mask>", "[PAD]", "[SEP]"]
+    pairs = [("panda", f"the giant {special} panda {special}{special} is a bear") for special in specials]
+    assert Reranker.load(tiny, mode=mode).score(pairs) == pytest.approx(reference(tiny, pairs), abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_as_transformers_at_2000_tokens(tmp_path: Path, mode: str) -> None:
     folder = checkpoints.make(tmp_path, "xlm-roberta", positions=2_048)
     pairs = pairs_of_lengths(folder, [1_500, 2_000])

@@ -12,11 +12,13 @@ from bge_cpu import CheckpointError, Reranker
 PAIRS = [("panda", checkpoints.text(length, seed=length)) for length in (1, 2, 3, 5, 9, 14, 20, 27, 33, 40, 50)]
 
 
-def check_equal_in_any_company(folder: Path, pairs: list[tuple[str, str]]) -> None:
-    one = Reranker.load(folder, mode="onnx", threads=1)
+def check_equal_in_any_company(
+    folder: Path, pairs: list[tuple[str, str]], *, mode: str = "onnx", min_fidelity: float | None = 0.98
+) -> None:
+    one = Reranker.load(folder, mode=mode, threads=1, min_fidelity=min_fidelity)
     alone = [one.score([pair])[0] for pair in pairs]
     for threads in (1, 2, 3, 4):
-        reranker = Reranker.load(folder, mode="onnx", threads=threads)
+        reranker = Reranker.load(folder, mode=mode, threads=threads, min_fidelity=min_fidelity)
         assert [reranker.score([pair])[0] for pair in pairs] == alone
         assert reranker.score(pairs) == alone
         assert list(reranker.score_stream(iter(pairs))) == alone

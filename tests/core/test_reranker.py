@@ -4,6 +4,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def test_many_pairs_reach_the_engine_in_bounded_portions() -> None:
 def test_truncation_is_told_once_with_the_number_of_pairs() -> None:
     reranker = make(max_length=32)
     long, short = checkpoints.text(100, seed=1), "a"
-    with pytest.warns(UserWarning, match=r"cut to max_length=32: 2 of the pairs") as caught:
+    with pytest.warns(UserWarning, match=r"cut to max_length=32 tokens: 2 of the pairs") as caught:
         ranking = reranker.rank("q", [long, short, long])
     assert len(caught) == 1
     assert caught[0].filename == __file__
@@ -205,6 +206,7 @@ def test_bad_queries_are_refused(query: Any, message: str) -> None:
         (["a", b"b"], "document 1 is a str, not bytes"),
         (["a", {"text": "b"}], "document 1 is a str, not dict"),
         (["\udcff"], "document 0 holds a lone surrogate"),
+        ({"a": "b"}, "documents is a list of str, not dict"),
     ],
 )
 def test_bad_documents_are_refused(documents: Any, message: str) -> None:
@@ -238,6 +240,22 @@ def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
         make().rank("q", ["a"], topn=3)  # type: ignore[call-arg]
 
 
+def test_str_subclasses_are_scored_as_the_text_they_hold() -> None:
+    class Query(str, Enum):
+        PANDA = "what is a giant panda?"
+
+    assert make().score([(Query.PANDA, "a")]) == make().score([("what is a giant panda?", "a")])
+    assert type(make().rank("q", [np.str_("x")], top_n=np.int64(1))[0].document) is str
+
+
+def test_an_error_in_a_stream_is_not_replaced_by_its_warning() -> None:
+    pairs: list[Any] = [("q", checkpoints.text(100, seed=1)), ("q", None)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(InputError):
+            list(make(max_length=32).score_stream(pairs))
+
+
 def test_a_stream_refuses_softmax_at_once() -> None:
     with pytest.raises(InputError, match="one of 'sigmoid', not 'softmax'"):
         make().score_stream([], normalize="softmax")
@@ -246,14 +264,17 @@ def test_a_stream_refuses_softmax_at_once() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mode": "int4"}, "mode is one of fp32, onnx, not 'int4'"),
+        ({"mode": "int4"}, "mode is one of fp32, bf16, int8, onnx, onnx-int8, not 'int4'"),
         ({"mode": 8}, "mode is one of"),
         ({"mode": "fp16"}, "'fp16' does not exist"),
-        ({"mode": "half"}, 'for speed use mode="onnx"'),
+        ({"mode": "half"}, 'for speed use mode="onnx-int8"'),
         ({"max_length": 0}, "max_length is a whole number"),
         ({"max_length": 9_000}, "max_length is 9000; .* takes at most 512 tokens"),
         ({"max_length": 5}, "max_length is a whole number of at least 6, not 5"),
-        ({"threads": 0}, "threads is a whole number of at least 1, not 0"),
+        ({"threads": 0}, "threads is a whole number from 1 to 1024, not 0"),
+        ({"threads": 2**40}, "threads is a whole number from 1 to 1024"),
+        ({"min_fidelity": 2}, "min_fidelity is None or a number from 0 to 1, not 2"),
+        ({"min_fidelity": "0.9"}, "min_fidelity"),
         ({"threads": 1.5}, "threads"),
         ({"revision": "main"}, "revision='main' is for Hub ids"),
     ],
@@ -281,7 +302,7 @@ def test_many_callers_at_once_get_their_own_scores(tiny_xlmr: Path, mode: str) -
 
 
 def test_a_megabyte_document_is_cut_and_told(tiny_reranker: Reranker) -> None:
-    with pytest.warns(UserWarning, match="cut to max_length=512: 1 of the pairs"):
+    with pytest.warns(UserWarning, match="cut to max_length=512 tokens: 1 of the pairs"):
         ranking = tiny_reranker.rank("q", ["short", "word " * 200_000])
     assert {item.index: item.truncated_tokens > 100_000 for item in ranking} == {0: False, 1: True}
 
@@ -296,7 +317,8 @@ def test_a_forked_child_is_told_instead_of_hanging(tiny_reranker: Reranker) -> N
             tiny_reranker.score([("q", "a")] * 5)
         except BgeCpuError as error:
             os.write(writer, str(error).encode())
-        os._exit(0)
+        finally:
+            os._exit(0)
     os.close(writer)
     with open(reader) as pipe:
         message = pipe.read()

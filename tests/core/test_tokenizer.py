@@ -81,6 +81,15 @@ def test_a_megabyte_is_read_in_bounded_pieces_and_counted(word: str) -> None:
     assert pair.truncated_tokens > 10_000
 
 
+@pytest.mark.parametrize("space", [" ", "\n", "\u3000 "])
+def test_a_very_long_run_of_white_space_costs_no_tokens(space: str) -> None:
+    tokenizer = PairTokenizer(TOKENIZERS["xlm-roberta"], 32)
+    runs, single = (f"panda{run}bear" for run in (space * 40_000, " "))
+    one, other = tokenizer.encode([("query", runs), ("query", single)])
+    assert one.ids.tolist() == other.ids.tolist()
+    assert one.truncated_tokens == other.truncated_tokens == 0
+
+
 def test_own_truncation_and_padding_settings_are_switched_off() -> None:
     tokenizer = checkpoints.tokenizer("xlm-roberta")
     tokenizer.enable_truncation(8, strategy="only_second")

@@ -1,5 +1,6 @@
 """The command `bge-cpu`. Exit codes: 0 done, 1 failed, 2 wrong usage; an error is one line and a hint on stderr."""
 
+import io
 import sys
 import warnings
 from collections.abc import Sequence
@@ -7,7 +8,10 @@ from typing import TextIO
 
 import typer
 
+from bge_cpu.cli import cache
 from bge_cpu.cli.demo import demo
+from bge_cpu.cli.doctor import doctor
+from bge_cpu.cli.export import export
 from bge_cpu.cli.rank import rank
 from bge_cpu.errors import BgeCpuError, InputError
 
@@ -20,6 +24,9 @@ app = typer.Typer(
 )
 app.command()(rank)
 app.command()(demo)
+app.add_typer(cache.app)
+app.command()(doctor)
+app.command()(export)
 
 
 @app.callback()
@@ -43,8 +50,11 @@ def _show_warning(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     warnings.showwarning = _show_warning
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character gets a question mark
+            stream.reconfigure(errors="replace")
     try:
         app(args=arguments)
-    except BgeCpuError as error:
+    except (BgeCpuError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2 if isinstance(error, InputError) else 1)

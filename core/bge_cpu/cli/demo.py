@@ -5,7 +5,17 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.text import Text
 
-from bge_cpu.cli.options import LocalFilesOnly, MaxLength, Mode, Model, Revision, Threads
+from bge_cpu.cli.options import (
+    CacheDir,
+    LocalFilesOnly,
+    MaxLength,
+    MinFidelity,
+    Mode,
+    Model,
+    Revision,
+    Threads,
+    min_fidelity,
+)
 from bge_cpu.reranker import Reranker
 
 
@@ -73,6 +83,8 @@ def demo(
     threads: Threads = None,
     revision: Revision = None,
     local_files_only: LocalFilesOnly = False,
+    cache_dir: CacheDir = None,
+    fidelity: MinFidelity = "0.98",
 ) -> None:
     """Show the two checks of the article: the right answer over a wrong one, and a keyword trap avoided."""
     reranker = Reranker.load(
@@ -82,6 +94,8 @@ def demo(
         threads=threads,
         revision=revision,
         local_files_only=local_files_only,
+        cache_dir=cache_dir,
+        min_fidelity=min_fidelity(fidelity),
     )
     console = Console(highlight=False)
     for check in CHECKS:

@@ -5,12 +5,23 @@ import sys
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, BinaryIO
 
 import typer
 from rich.console import Console
 
-from bge_cpu.cli.options import LocalFilesOnly, MaxLength, Mode, Model, Revision, Threads
+from bge_cpu.cli.options import (
+    CacheDir,
+    LocalFilesOnly,
+    MaxLength,
+    MinFidelity,
+    Mode,
+    Model,
+    Revision,
+    Threads,
+    min_fidelity,
+)
+from bge_cpu.display import table
 from bge_cpu.errors import InputError
 from bge_cpu.ranking import Ranking
 from bge_cpu.reranker import Reranker
@@ -46,6 +57,8 @@ def rank(
     threads: Threads = None,
     revision: Revision = None,
     local_files_only: LocalFilesOnly = False,
+    cache_dir: CacheDir = None,
+    fidelity: MinFidelity = "0.98",
 ) -> None:
     """Rank documents by their relevance to a query: from arguments, a file or stdin."""
     texts = _documents(documents or [], file, field)
@@ -56,48 +69,51 @@ def rank(
         threads=threads,
         revision=revision,
         local_files_only=local_files_only,
+        cache_dir=cache_dir,
+        min_fidelity=min_fidelity(fidelity),
     )
     how = None if normalize is Normalize.none else normalize.value
     ranking = reranker.rank(query, texts, top_n=top_n, normalize=how)
     if as_json:
         typer.echo(json.dumps({"query": query, "results": _results(ranking)}, ensure_ascii=False, indent=1))
     else:
-        Console(highlight=False).print(ranking)
+        Console(highlight=False).print(table(ranking, rows=len(ranking)))
 
 
 def _documents(arguments: list[str], file: Path | None, field: str | None) -> list[str]:
     """The documents, from the one place that was named."""
     if arguments:
         if file is not None or field is not None:
-            raise InputError("documents come as arguments or from --file, not both")
+            raise InputError(
+                "documents come as arguments or from a file, not both", hint="leave out --file and --field"
+            )
         return arguments
-    if file is None and sys.stdin.isatty():
+    if file is None and (sys.stdin is None or sys.stdin.isatty()):
         raise InputError("no documents", hint='pass them as arguments: bge-cpu rank "query" "document" ..., or --file')
     if file is None or str(file) == "-":
-        sys.stdin.reconfigure(encoding="utf-8-sig", errors="strict")  # type: ignore[union-attr]
-        return list(_lines(sys.stdin, "stdin", field))
+        return list(_lines(sys.stdin.buffer, "stdin", field))
     try:
-        with file.open(encoding="utf-8-sig") as stream:
+        with file.open("rb") as stream:
             return list(_lines(stream, str(file), field))
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def _lines(stream: TextIO, name: str, field: str | None) -> Iterator[str]:
+def _lines(stream: BinaryIO, name: str, field: str | None) -> Iterator[str]:
     """A document per line, or per JSON object that a line holds (blank lines are passed over then)."""
-    number = 0
-    try:
-        for line in stream:
-            number += 1
+    for number, data in enumerate(stream, 1):
+        try:
+            line = data.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
             if field is None:
-                yield line.rstrip("\n")
+                yield line
             elif line.strip():
                 yield _field(json.loads(line), field)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{name} is not UTF-8 after line {number}: {error.reason}") from error
-    except (json.JSONDecodeError, InputError) as error:
-        message = error.msg if isinstance(error, json.JSONDecodeError) else error.args[0]
-        raise InputError(f"line {number} of {name}: {message}") from error
+        except UnicodeDecodeError as error:
+            raise InputError(f"line {number} of {name} is not UTF-8: {error.reason}") from error
+        except InputError as error:
+            raise InputError(f"line {number} of {name}: {error.args[0]}") from error
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"line {number} of {name} is not JSON: {error}") from error
 
 
 def _field(record: Any, field: str) -> str:

@@ -29,25 +29,45 @@ def load(checkpoint: Checkpoint, *, threads: int, batch_pairs: int = 8, batch_to
     Raises:
         CheckpointError: transformers cannot build the model, or the checkpoint lacks some of its tensors.
     """
+    model = load_model(checkpoint, torch.float32)
+    return TorchEngine(model, threads=threads, batch_pairs=batch_pairs, batch_tokens=batch_tokens)
+
+
+def load_model(checkpoint: Checkpoint, dtype: torch.dtype) -> PreTrainedModel:
+    """Load a sequence classifier from safetensors, without remote code.
+
+    Raises:
+        CheckpointError: transformers cannot build the model, or the checkpoint lacks some of its tensors.
+    """
     try:
         model, report = AutoModelForSequenceClassification.from_pretrained(
             checkpoint.folder,
             local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
-            dtype=torch.float32,
+            dtype=dtype,
             output_loading_info=True,
         )
-    except (ValueError, OSError, KeyError, RuntimeError) as error:
+    except Exception as error:  # whatever a strange config.json sets off in there
         raise CheckpointError(f"transformers cannot load {checkpoint.folder}: {error}") from error
     if report["missing_keys"]:
         missing = ", ".join(sorted(report["missing_keys"]))
         raise CheckpointError(f"{checkpoint.folder} lacks the tensors {missing}, which would be left at random")
-    return TorchEngine(model, threads=threads, batch_pairs=batch_pairs, batch_tokens=batch_tokens)
+    if any(".layer." in name for name in report["unexpected_keys"]):
+        raise CheckpointError(f"{checkpoint.folder} holds more layers than its config says")
+    return model
+
+
+_LOCK = threading.Lock()
+"""PyTorch's number of threads is the process's, and a batch keeps them all busy: one runs at a time."""
+
+_PADDED = {"albert", "bert", "camembert", "deberta", "deberta-v2", "distilbert", "electra", "mpnet", "roberta"}
+_PADDED |= {"modernbert", "xlm-roberta", "xlm-roberta-xl"}
+"""Model types known to read nothing from padding; all others run in batches of equal length."""
 
 
 class TorchEngine:
-    """Runs a transformers model over padded batches, the longest pairs first, one batch at a time.
+    """Runs a transformers model over batches, padded where the model allows it, the longest pairs first.
 
     Args:
         model: A sequence classifier with one label.
@@ -62,13 +82,14 @@ class TorchEngine:
         self._threads = threads
         self._batch_pairs = batch_pairs
         self._batch_tokens = batch_tokens
-        self._lock = threading.Lock()  # a batch keeps all threads busy; two at once would fight for the CPUs
+        self._pad = model.config.pad_token_id
+        self._padded = self._pad is not None and model.config.model_type in _PADDED
 
     def logits(self, pairs: Sequence[TokenizedPair]) -> NDArray[np.float32]:
         """One raw logit per pair, in input order, float32, (pairs,)."""
         logits = np.empty(len(pairs), dtype=np.float32)
         for batch in self._batches(pairs):
-            with self._lock:
+            with _LOCK:
                 logits[batch] = self._run([pairs[index] for index in batch])
         return logits
 
@@ -76,8 +97,9 @@ class TorchEngine:
         """The pairs' indices, longest first, so that neighbours in a batch are of like length."""
         batch: list[int] = []
         for index in sorted(range(len(pairs)), key=lambda index: -len(pairs[index])):
-            padded = len(pairs[batch[0]]) * (len(batch) + 1) if batch else 0
-            if len(batch) == self._batch_pairs or padded > self._batch_tokens:
+            longest = len(pairs[batch[0]]) if batch else len(pairs[index])
+            full = len(batch) == self._batch_pairs or longest * (len(batch) + 1) > self._batch_tokens
+            if batch and (full or (not self._padded and len(pairs[index]) < longest)):
                 yield batch
                 batch = []
             batch.append(index)
@@ -86,7 +108,7 @@ class TorchEngine:
 
     def _run(self, pairs: Sequence[TokenizedPair]) -> NDArray[np.float32]:
         longest = max(map(len, pairs))
-        ids = np.full((len(pairs), longest), self._model.config.pad_token_id or 0)
+        ids = np.full((len(pairs), longest), self._pad or 0)
         types, mask = np.zeros_like(ids), np.zeros_like(ids)
         for row, pair in enumerate(pairs):
             ids[row, : len(pair)], types[row, : len(pair)], mask[row, : len(pair)] = pair.ids, pair.type_ids, 1

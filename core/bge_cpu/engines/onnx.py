@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -31,15 +32,24 @@ def load(checkpoint: Checkpoint, *, threads: int) -> "OnnxEngine":
     architecture = Architecture.from_config(checkpoint.config)
     model, shapes = build(architecture, Float32())
     weights = Weights(checkpoint.weights)
-    for name, shape in shapes.items():
-        if name not in weights:
-            raise CheckpointError(f"{checkpoint.folder} lacks the tensor {name}")
-        if weights.shape(name) != shape:
-            raise CheckpointError(
-                f"tensor {name} of {checkpoint.folder} has shape {weights.shape(name)}; its config says {shape}"
-            )
+    check_tensors(weights, shapes, checkpoint.folder)
+    if any(f".encoder.layer.{architecture.layers}." in name for name in weights):
+        raise CheckpointError(f"{checkpoint.folder} holds more layers than the {architecture.layers} its config says")
     weights.expect_single_rows(architecture.word_embeddings)
     return OnnxEngine(model, {name: weights[name] for name in shapes}, threads=threads)
+
+
+def check_tensors(weights: Weights, shapes: Mapping[str, tuple[int, ...]], source: Path) -> None:
+    """Check that a graph finds the tensors it wants.
+
+    Raises:
+        CheckpointError: One is missing or of another shape.
+    """
+    for name, shape in shapes.items():
+        if name not in weights:
+            raise CheckpointError(f"{source} lacks the tensor {name}")
+        if weights.shape(name) != shape:
+            raise CheckpointError(f"tensor {name} of {source} has shape {weights.shape(name)}; its config says {shape}")
 
 
 class OnnxEngine:
@@ -51,7 +61,7 @@ class OnnxEngine:
         threads: How many pairs run at once; a lone pair uses as many cores.
     """
 
-    def __init__(self, model: onnx.ModelProto, weights: Mapping[str, NDArray[np.float32]], *, threads: int) -> None:
+    def __init__(self, model: onnx.ModelProto, weights: Mapping[str, NDArray[Any]], *, threads: int) -> None:
         self._threads = threads
         self._weights = {name: onnxruntime.OrtValue.ortvalue_from_numpy(value) for name, value in weights.items()}
         self._single = self._session(model, 1)

@@ -1,0 +1,260 @@
+"""`bge-cpu export`: a checkpoint -> a folder that ONNX Runtime runs alone, and that `Reranker.load` runs in its mode.
+
+The folder holds `model.onnx`, a graph of padded batches, the tokenizer, `config.json` and `bge_cpu.json`, and the
+tensors once: `model.safetensors` is both the data that `model.onnx` points into and what our own one-pair graph reads.
+"""
+
+import contextlib
+import importlib
+import json
+import math
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tokenizers
+from numpy.typing import NDArray
+
+from bge_cpu.architecture import Architecture
+from bge_cpu.artifacts import TENSORS, write_safetensors
+from bge_cpu.checkpoint import Checkpoint, open_checkpoint
+from bge_cpu.cpu import available_cpus
+from bge_cpu.errors import BgeCpuError, CheckpointError, InputError
+from bge_cpu.inputs import check_share
+from bge_cpu.tokenizer import PairTokenizer
+from bge_cpu.weights import Weights, header_bytes
+
+MODES = ("onnx", "onnx-int8")
+"""The modes a checkpoint can be exported for."""
+
+_FORMAT = 1
+_GRAPH, _RECORD = "model.onnx", "bge_cpu.json"
+_BLOCK = 16 << 20  # bytes
+
+Progress = Callable[[int, int], None]
+
+
+def export(
+    model: str | Path,
+    out: str | Path,
+    *,
+    mode: str,
+    revision: str | None = None,
+    local_files_only: bool = False,
+    cache_dir: str | Path | None = None,
+    min_fidelity: float | None = 0.98,
+    progress: Progress | None = None,
+) -> Path:
+    """Write a self-contained folder.
+
+    It is written beside its place under a hidden name and moved there whole; a process that is killed leaves at most
+    that.
+
+    Args:
+        model: A Hub id, a checkpoint folder, or "mini", the bundled checkpoint.
+        out: The folder to write; it does not exist, or is empty.
+        mode: "onnx" (float32) or "onnx-int8", with the INT8 tensors for the kind of CPU this machine has.
+        revision: A Hub branch, tag or commit.
+        local_files_only: Never call the Hub.
+        cache_dir: Where the INT8 artifact is kept, as in `Reranker.load`.
+        min_fidelity: What the INT8 artifact must reach, as in `Reranker.load`.
+        progress: Is told the bytes of tensors written so far, and how many there will be.
+
+    Returns:
+        The folder, as an absolute path.
+
+    Raises:
+        InputError: An argument is of the wrong type or value, `out` is not empty, or `model` is itself exported;
+            nothing was written.
+        CheckpointError: The checkpoint cannot be found, read or run in this mode.
+        ArtifactError: The INT8 artifact cannot be built.
+        FidelityError: INT8 would cost this checkpoint too much of its ranking.
+        BgeCpuError: The folder cannot be written, for instance because the disk is full; nothing is left behind.
+    """
+    if mode not in MODES:
+        raise InputError(f"mode of an export is one of {', '.join(MODES)}, not {mode!r}")
+    check_share(min_fidelity, "min_fidelity")
+    place = _free_place(out)
+    checkpoint = open_checkpoint(model, revision=revision, local_files_only=local_files_only)
+    if recorded_mode(checkpoint.folder) is not None:
+        raise InputError(
+            f"{checkpoint.folder} is itself an exported folder",
+            hint="copy the folder, or export the checkpoint it was made from",
+        )
+    temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
+    cache = None if cache_dir is None else Path(cache_dir)
+    with _artifact(checkpoint, mode, cache_dir=cache, min_fidelity=min_fidelity) as artifact:
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            temporary.mkdir()
+            _write(checkpoint, temporary, mode=mode, artifact=artifact, progress=progress or (lambda done, total: None))
+            temporary.replace(place)
+        except OSError as error:
+            raise BgeCpuError(
+                f"{place} cannot be written: {error.strerror or error}",
+                hint="name a folder that can be written; v2-m3 needs room for 2.3 GB, or 0.6 GB in INT8",
+            ) from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return place
+
+
+def recorded_mode(folder: Path) -> str | None:
+    """The mode a folder was exported for; None where it is an ordinary checkpoint.
+
+    Raises:
+        CheckpointError: Its bge_cpu.json is damaged, or of a newer version.
+    """
+    file = folder / _RECORD
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        version, mode = record["format"], record["mode"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{file} is damaged: {type(error).__name__} {error}", hint="copy or export the folder again"
+        ) from error
+    if version != _FORMAT or mode not in MODES:
+        raise CheckpointError(
+            f"{file} has format {version!r} and mode {mode!r}; this version of bge-cpu reads format {_FORMAT} and "
+            f"modes {', '.join(MODES)}",
+            hint="upgrade bge-cpu, or export the checkpoint again with this version",
+        )
+    return str(mode)
+
+
+def _free_place(out: str | Path) -> Path:
+    """Where the folder will stand, with symbolic links followed."""
+    if not isinstance(out, str | Path) or not str(out):
+        raise InputError(f"out is a folder's name, not {out!r}")
+    try:
+        place = Path(out).expanduser().resolve()
+        taken = place.exists() and (not place.is_dir() or any(place.iterdir()))
+        parent = next(parent for parent in place.parents if parent.exists())
+        mounted = place.is_mount()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"{str(out)[:200]!r} is no folder to write to: {error}") from error
+    if taken:
+        raise InputError(f"{place} exists and is not an empty folder", hint="name a new folder; nothing is overwritten")
+    if not parent.is_dir():
+        raise InputError(f"{place} cannot be made: {parent} is a file")
+    if mounted:  # nothing can be moved into its place
+        raise InputError(f"{place} is a mount point", hint="name a folder within it")
+    return place
+
+
+def _artifact(
+    checkpoint: Checkpoint, mode: str, *, cache_dir: Path | None, min_fidelity: float | None
+) -> contextlib.AbstractContextManager[Path | None]:
+    """The folder of the INT8 artifact that has passed the gate; None for float32, which needs none."""
+    if mode == "onnx":
+        return contextlib.nullcontext()
+    engine: Any = importlib.import_module("bge_cpu.engines.onnx_int8")
+    artifact: contextlib.AbstractContextManager[Path] = engine.artifact(
+        checkpoint, threads=available_cpus(), cache_dir=cache_dir, min_fidelity=min_fidelity
+    )
+    return artifact
+
+
+def _write(checkpoint: Checkpoint, folder: Path, *, mode: str, artifact: Path | None, progress: Progress) -> None:
+    """Fill an empty folder; the tensors are those of an INT8 artifact or the checkpoint's own as float32."""
+    graph = importlib.import_module("bge_cpu.graph")  # only now: it brings onnx along
+    engine = importlib.import_module("bge_cpu.engines.onnx")
+    tokenizer = PairTokenizer.load(checkpoint.tokenizer)
+    checkpoint.check_tokenizer(tokenizer.vocabulary, tokenizer.token_types)
+    architecture = Architecture.from_config(checkpoint.config)
+    dialect = graph.Float32() if artifact is None else graph.Int8()
+    model, shapes = graph.build(architecture, dialect, partial(graph.Batch, typed=tokenizer.token_types > 1))
+
+    weights = Weights(checkpoint.weights if artifact is None else [artifact / TENSORS])
+    engine.check_tensors(weights, shapes, artifact or checkpoint.folder)
+    if artifact is None:
+        write_safetensors(folder / TENSORS, _float32(weights, shapes, progress), count=len(shapes))
+    else:
+        for file in (file for file in artifact.iterdir() if not file.name.startswith(".")):
+            _save(folder / file.name, _blocks(file, progress if file.name == TENSORS else None))
+    _point(model, folder / TENSORS)
+    _save(folder / _GRAPH, [model.SerializeToString()])
+
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        if (checkpoint.folder / name).is_file():
+            _save(folder / name, [(checkpoint.folder / name).read_bytes()])
+    inputs = [value.name for value in model.graph.input]
+    if not (folder / "tokenizer_config.json").exists():
+        _save(folder / "tokenizer_config.json", [_json(_tokenizer_config(checkpoint, inputs))])
+    record = {
+        "format": _FORMAT,
+        "mode": mode,
+        "model": checkpoint.name,
+        "commit": checkpoint.commit,
+        "fingerprint": checkpoint.fingerprint(),
+        "graph": _GRAPH,
+        "tensors": TENSORS,
+        "inputs": inputs,
+        "outputs": [value.name for value in model.graph.output],
+    }
+    _save(folder / _RECORD, [_json(record)])
+
+
+def _float32(
+    weights: Weights, shapes: dict[str, tuple[int, ...]], progress: Progress
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """The tensors a graph wants, each read when the one before it is written."""
+    done, total = 0, 4 * sum(map(math.prod, shapes.values()))
+    for name in shapes:
+        tensor = weights[name]
+        yield name, tensor
+        done += tensor.nbytes
+        progress(done, total)
+        weights.release()
+
+
+def _point(model: Any, file: Path) -> None:
+    """Tell a graph where in a safetensors file beside it its initializers lie."""
+    header = header_bytes(file)
+    entries = json.loads(header)
+    for tensor in (tensor for tensor in model.graph.initializer if tensor.external_data):
+        begin, end = entries[tensor.name]["data_offsets"]
+        del tensor.external_data[:]
+        for key, value in (("location", file.name), ("offset", 8 + len(header) + begin), ("length", end - begin)):
+            tensor.external_data.add(key=key, value=str(value))
+
+
+def _tokenizer_config(checkpoint: Checkpoint, inputs: list[str]) -> dict[str, Any]:
+    """What transformers needs to know beside tokenizer.json; padding is masked, so any token will do for it."""
+    tokenizer = tokenizers.Tokenizer.from_file(str(checkpoint.tokenizer))
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "pad_token": tokenizer.id_to_token(checkpoint.config.get("pad_token_id") or 0),
+        "model_input_names": inputs,
+        "model_max_length": checkpoint.max_length,
+    }
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, ensure_ascii=False, indent=1).encode()
+
+
+def _blocks(file: Path, progress: Progress | None) -> Iterator[bytes]:
+    """A file's content, a bounded number of bytes at a time."""
+    done, total = 0, file.stat().st_size
+    with file.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            yield block
+            done += len(block)
+            if progress:
+                progress(done, total)
+
+
+def _save(file: Path, blocks: Iterable[bytes]) -> None:
+    """Write a new file down to the disk."""
+    with file.open("xb") as stream:
+        stream.writelines(blocks)
+        stream.flush()
+        os.fsync(stream.fileno())
