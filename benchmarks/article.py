@@ -1,4 +1,4 @@
-"""The modes against the article's two scripts, on the same 32 real passages, in one run.
+"""The modes against the article's three scripts, on the same 32 real passages, in one run.
 
     python benchmarks/article.py CHECKPOINT --mode onnx --json article.json
 
@@ -30,7 +30,7 @@ Scorer = Callable[[Sequence[Pair]], list[float]]
 Runner = Callable[[Any], list[float]]  # from a tokenised batch to its scores
 
 DATA = Path(__file__).resolve().parents[2] / "shared/data/eval"
-ARTICLE = ("article-fp32", "article-onnx")
+ARTICLE = ("article-fp32", "article-int8", "article-onnx")
 PASSAGES, SHORTEST, LONGEST, MEAN = 32, 108, 512, 238
 BATCH = 8
 PADDING = 1.63  # tokens with padding over tokens without, in batches of 8: the mean of random draws from the data
@@ -45,11 +45,14 @@ def load(contender: str, checkpoint: Path, work: Path, threads: int | None) -> S
     if contender not in ARTICLE:
         from bge_cpu import Reranker  # noqa: PLC0415
 
-        return Reranker.load(checkpoint, mode=contender, threads=threads).score
+        return Reranker.load(checkpoint, mode=contender, threads=threads, min_fidelity=None).score
     from transformers import AutoTokenizer  # noqa: PLC0415
 
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    run, tensors = load_torch(checkpoint, threads) if contender == "article-fp32" else load_ort(work, threads)
+    if contender == "article-onnx":
+        run, tensors = load_ort(work, threads)
+    else:
+        run, tensors = load_torch(checkpoint, threads, int8=contender == "article-int8")
 
     def score(pairs: Sequence[Pair]) -> list[float]:
         """Score padded batches of 8, in the given order."""
@@ -62,13 +65,15 @@ def load(contender: str, checkpoint: Path, work: Path, threads: int | None) -> S
     return score
 
 
-def load_torch(checkpoint: Path, threads: int | None) -> tuple[Runner, str]:
-    """The article's PyTorch model."""
+def load_torch(checkpoint: Path, threads: int | None, *, int8: bool) -> tuple[Runner, str]:
+    """The article's PyTorch model, in float32 or with every linear layer quantised dynamically."""
     import torch  # noqa: PLC0415
     from transformers import AutoModelForSequenceClassification  # noqa: PLC0415
 
     torch.set_num_threads(threads or torch.get_num_threads())
     model = AutoModelForSequenceClassification.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    if int8:
+        model = torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
     return torch.no_grad()(lambda inputs: model(**inputs).logits.flatten().tolist()), "pt"
 
 
@@ -218,7 +223,7 @@ def measure(names: Sequence[str], rounds: int, arguments: Sequence[str], pairs: 
     for contender in contenders.values():
         contender.close()
     reference = contenders["article-fp32"].rounds[0]["scores"]
-    fp32, ort = (median(done["seconds"] for done in contenders[name].rounds) for name in ARTICLE)
+    fp32, int8, ort = (median(done["seconds"] for done in contenders[name].rounds) for name in ARTICLE)
     results: dict[str, Any] = {}
     for name, contender in contenders.items():
         starts = [contender]
@@ -232,6 +237,7 @@ def measure(names: Sequence[str], rounds: int, arguments: Sequence[str], pairs: 
             "ms/pair": seconds / len(pairs) * 1e3,
             "pairs/s": len(pairs) / seconds,
             "x fp32": fp32 / seconds,
+            "x int8": int8 / seconds,
             "x onnx": ort / seconds,
             "GB": max(done["vmhwm_gb"] for start in starts for done in start.rounds),
             "anon": max(done["anon_gb"] for start in starts for done in start.rounds),
@@ -248,7 +254,7 @@ def show(results: dict[str, Any]) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    formats = {"ms/pair": ".0f", "pairs/s": ".2f", "x fp32": ".2f", "x onnx": ".2f", "GB": ".2f"}
+    formats = {"ms/pair": ".0f", "pairs/s": ".2f", "x fp32": ".2f", "x int8": ".2f", "x onnx": ".2f", "GB": ".2f"}
     formats |= {"anon": ".2f", "load": ".2f", "diff": ".0e", "others": ".0%"}
     table = Table("", box=None, pad_edge=False)
     for column in formats:

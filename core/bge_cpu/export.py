@@ -164,13 +164,14 @@ def _artifact(
 
 def _write(checkpoint: Checkpoint, folder: Path, *, mode: str, artifact: Path | None, progress: Progress) -> None:
     """Fill an empty folder; the tensors are those of an INT8 artifact or the checkpoint's own as float32."""
-    graph = importlib.import_module("bge_cpu.graph")  # only now: it brings onnx along
+    graph = importlib.import_module("bge_cpu.graph")  # only now: it brings onnx along, as do these
+    linear, feed = importlib.import_module("bge_cpu.linear"), importlib.import_module("bge_cpu.feed")
     engine = importlib.import_module("bge_cpu.engines.onnx")
     tokenizer = PairTokenizer.load(checkpoint.tokenizer)
     checkpoint.check_tokenizer(tokenizer.vocabulary, tokenizer.token_types)
     architecture = Architecture.from_config(checkpoint.config)
-    dialect = graph.Float32() if artifact is None else graph.Int8()
-    model, shapes = graph.build(architecture, dialect, partial(graph.Batch, typed=tokenizer.token_types > 1))
+    dialect = linear.Float32() if artifact is None else linear.Int8()
+    model, shapes = graph.build(architecture, dialect, partial(feed.Batch, typed=tokenizer.token_types > 1))
 
     weights = Weights(checkpoint.weights if artifact is None else [artifact / TENSORS])
     engine.check_tensors(weights, shapes, artifact or checkpoint.folder)

@@ -12,6 +12,7 @@ from bge_cpu.checkpoint import open_checkpoint
 from bge_cpu.cpu import available_cpus
 from bge_cpu.engines import Engine, check_mode, load_engine
 from bge_cpu.errors import BgeCpuError, CheckpointError, InputError
+from bge_cpu.export import recorded_mode
 from bge_cpu.inputs import check_count, check_documents, check_normalize, check_pair, check_query, check_share
 from bge_cpu.ranking import Ranked, Ranking, normalized, order
 from bge_cpu.tokenizer import PairTokenizer
@@ -51,8 +52,8 @@ class Reranker:
 
         Args:
             model: A Hub id, a checkpoint folder, or "mini", the bundled checkpoint.
-            mode: "onnx-int8" (the default) or "onnx" (float32), on ONNX Runtime; "fp32", "bf16" or "int8", on PyTorch,
-                which needs the extra `torch`.
+            mode: "onnx-int8" or "onnx" (float32), on ONNX Runtime; "fp32", "bf16" or "int8", on PyTorch, which needs
+                the extra `torch`. None means the mode that an exported folder records, else "onnx-int8".
             max_length: Tokens per pair at most, special tokens counted; the rest is cut off, and a warning says so.
             threads: CPUs to use at most; None means those that affinity and the cgroup's quota leave to the process.
             revision: A Hub branch, tag or commit.
@@ -68,18 +69,23 @@ class Reranker:
             ArtifactError: The INT8 artifact cannot be built.
             FidelityError: INT8 would cost this checkpoint too much of its ranking.
         """
-        mode = check_mode(mode)
+        if mode is not None:
+            check_mode(mode)
         threads = available_cpus() if threads is None else check_count(threads, "threads", most=_THREADS)
         check_count(max_length, "max_length")
         check_share(min_fidelity, "min_fidelity")
         cache_dir = None if cache_dir is None else Path(cache_dir)
         checkpoint = open_checkpoint(model, revision=revision, local_files_only=local_files_only)
+        recorded = recorded_mode(checkpoint.folder)
+        if recorded and mode not in (None, recorded):
+            raise InputError(f"{checkpoint.name} was exported for mode {recorded!r}, not {mode!r}")
         if checkpoint.max_length is not None and max_length > checkpoint.max_length:
             raise InputError(
                 f"max_length is {max_length}; {checkpoint.name} takes at most {checkpoint.max_length} tokens"
             )
         tokenizer = PairTokenizer.load(checkpoint.tokenizer, max_length)
         checkpoint.check_tokenizer(tokenizer.vocabulary, tokenizer.token_types)
+        mode = check_mode(mode or recorded)
         engine = load_engine(mode, checkpoint, threads=threads, cache_dir=cache_dir, min_fidelity=min_fidelity)
         return cls(tokenizer, engine)
 

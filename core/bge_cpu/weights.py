@@ -71,7 +71,9 @@ class Weights(Mapping[str, NDArray[Any]]):
             stored = stored.copy()
         values: NDArray[Any] = stored.view(stored_as).reshape(entry["shape"])
         if entry["dtype"] == "BF16":  # the upper half of a float32
-            values = (values.astype(np.uint32) << 16).view(np.float32)
+            values = values.astype(np.uint32)
+            values <<= 16
+            values = values.view(np.float32)
         return values if entry["dtype"] == "I8" else values.astype(np.float32, copy=False)
 
     def __iter__(self) -> Iterator[str]:

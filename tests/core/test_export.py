@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from bge_cpu import BgeCpuError, CheckpointError, FidelityError, InputError, Reranker
+from bge_cpu import ArtifactError, BgeCpuError, CheckpointError, FidelityError, InputError, Reranker
 from bge_cpu.artifacts import TENSORS, check
 from bge_cpu.checkpoint import open_checkpoint
 from bge_cpu.engines import onnx_int8
@@ -346,3 +346,23 @@ def test_trained_checkpoint(mini: Path, real_pairs: list[tuple[str, str]], tmp_p
     assert Reranker.load(out, mode="onnx").score(pairs) == expected
     for side in ("right", "left"):
         assert snippet(out, pairs, side=side) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["onnx", "onnx-int8"])
+def test_an_exported_folder_runs_in_its_mode_and_no_other(tiny_xlmr: Path, tmp_path: Path, mode: str) -> None:
+    pairs = [("panda", "a bear"), ("panda", "竹子")]
+    source = Reranker.load(tiny_xlmr, mode=mode, min_fidelity=None)
+    out = export(tiny_xlmr, tmp_path / "out", mode=mode, min_fidelity=None)
+    assert Reranker.load(out).score(pairs) == source.score(pairs)
+    assert Reranker.load(out, mode=mode).score(pairs) == source.score(pairs)
+    with pytest.raises(InputError, match=f"was exported for mode '{mode}', not 'fp32'"):
+        Reranker.load(out, mode="fp32")
+
+
+def test_a_damaged_int8_export_is_refused(tiny_xlmr: Path, tmp_path: Path) -> None:
+    out = export(tiny_xlmr, tmp_path / "out", mode="onnx-int8", min_fidelity=None)
+    content = bytearray((out / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (out / "model.safetensors").write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"is damaged \(its hash does not match\)"):
+        Reranker.load(out)

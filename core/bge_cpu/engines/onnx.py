@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from bge_cpu.architecture import Architecture
 from bge_cpu.checkpoint import Checkpoint
 from bge_cpu.errors import CheckpointError
-from bge_cpu.graph import Float32, build
+from bge_cpu.graph import build
+from bge_cpu.linear import Float32
 from bge_cpu.tokenizer import TokenizedPair
 from bge_cpu.weights import Weights
 

@@ -12,13 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bge_cpu import fidelity
 from bge_cpu.architecture import Architecture
-from bge_cpu.artifacts import TENSORS, Recipe, obtain
+from bge_cpu.artifacts import TENSORS, Recipe, check, obtain, read_manifest
 from bge_cpu.checkpoint import Checkpoint
 from bge_cpu.cpu import int8_class
 from bge_cpu.engines.onnx import OnnxEngine, check_tensors
+from bge_cpu.errors import ArtifactError
+from bge_cpu.export import recorded_mode
 from bge_cpu.fidelity import gate
-from bge_cpu.graph import Float32, Int8, build
+from bge_cpu.graph import build
+from bge_cpu.linear import Float32, Int8
 from bge_cpu.quantize import equalize, quantize_rows, row_scales
 from bge_cpu.weights import Weights
 
@@ -52,9 +56,18 @@ def load(
 def artifact(
     checkpoint: Checkpoint, *, threads: int, cache_dir: Path | None, min_fidelity: float | None
 ) -> Iterator[Path]:
-    """The folder of the checkpoint's artifact, built if need be, that has passed the gate; the errors are `load`'s."""
+    """The folder of the checkpoint's artifact, built if need be, that has passed the gate; the errors are `load`'s.
+
+    An exported folder is its own artifact; what it was made from is not there to measure it against once more.
+    """
     architecture = Architecture.from_config(checkpoint.config)
     cpu_class = int8_class()
+    if recorded_mode(checkpoint.folder) == "onnx-int8":
+        _check_exported(checkpoint, cpu_class)
+        if fidelity.read(checkpoint.folder):
+            gate(checkpoint, checkpoint.folder, mode="onnx-int8", threads=threads, min_fidelity=min_fidelity)
+        yield checkpoint.folder
+        return
     recipe = Recipe(
         mode="onnx-int8",
         version=VERSION,
@@ -65,6 +78,18 @@ def artifact(
     with obtain(checkpoint, recipe, cache_dir=cache_dir) as folder:
         gate(checkpoint, folder, mode=recipe.mode, threads=threads, min_fidelity=min_fidelity)
         yield folder
+
+
+def _check_exported(checkpoint: Checkpoint, cpu_class: str) -> None:
+    damage = check(checkpoint.folder)
+    if damage is not None:
+        raise ArtifactError(f"the exported folder {checkpoint.folder} is damaged ({damage})", hint="export it again")
+    made_for = (read_manifest(checkpoint.folder) or {}).get("cpu_class")
+    if made_for == "exact" and cpu_class == "saturating":
+        raise ArtifactError(
+            f"{checkpoint.folder} was exported on a CPU with exact INT8 products; this one's would overflow",
+            hint="export it on a CPU of this kind, or load the checkpoint itself",
+        )
 
 
 def from_file(checkpoint: Checkpoint, file: Path, *, threads: int) -> OnnxEngine:
