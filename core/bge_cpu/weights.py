@@ -1,7 +1,9 @@
 """Part of step 1: safetensors files -> named arrays, as views of the mapped files wherever possible."""
 
+import contextlib
 import json
 import mmap
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -105,3 +107,21 @@ class Weights(Mapping[str, NDArray[Any]]):
         for mapped in {id(entry[0]): entry[0] for entry in self._entries.values()}.values():
             if hasattr(mmap, "MADV_DONTNEED"):
                 mapped.madvise(mmap.MADV_DONTNEED)
+
+    @contextlib.contextmanager
+    def released_meanwhile(self) -> Iterator[None]:
+        """Let pages go while someone else copies all that is in them, so that both are never in memory whole."""
+        done = threading.Event()
+
+        def release() -> None:
+            while not done.wait(0.01):
+                self.release()
+
+        thread = threading.Thread(target=release, name="bge-cpu-release")
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+            self.release()

@@ -4,11 +4,11 @@ Nothing is written to disk and no weight is copied: the sessions read views of t
 share. Padding is the largest waste on a CPU; a run of one pair needs none, and its score depends on nothing else.
 """
 
+import contextlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -37,7 +37,8 @@ def load(checkpoint: Checkpoint, *, threads: int) -> "OnnxEngine":
     if any(f".encoder.layer.{architecture.layers}." in name for name in weights):
         raise CheckpointError(f"{checkpoint.folder} holds more layers than the {architecture.layers} its config says")
     weights.expect_single_rows(architecture.word_embeddings)
-    return OnnxEngine(model, {name: weights[name] for name in shapes}, threads=threads)
+    # Prepacking would cost a copy of every matrix, and gain 5 %: the sessions read the mapped file as it is.
+    return OnnxEngine(model, weights, shapes, threads=threads, prepack=False)
 
 
 def check_tensors(weights: Weights, shapes: Mapping[str, tuple[int, ...]], source: Path) -> None:
@@ -58,15 +59,23 @@ class OnnxEngine:
 
     Args:
         model: A graph from `input_ids` and `token_type_ids`, (tokens,), to `logit`.
-        weights: The data of its initializers by name; kept, not copied.
+        weights: Where the data of its initializers is read.
+        names: Which tensors those are.
         threads: How many pairs run at once; a lone pair uses as many cores.
+        prepack: Whether each session keeps a copy of its matrices in the kernels' own layout. It gives other last bits,
+            so one choice holds for all sessions of a mode.
     """
 
-    def __init__(self, model: onnx.ModelProto, weights: Mapping[str, NDArray[Any]], *, threads: int) -> None:
+    def __init__(
+        self, model: onnx.ModelProto, weights: Weights, names: Iterable[str], *, threads: int, prepack: bool
+    ) -> None:
+        self._model = model.SerializeToString()
+        self._weights = weights
+        self._values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(weights[name]) for name in names}
         self._threads = threads
-        self._weights = {name: onnxruntime.OrtValue.ortvalue_from_numpy(value) for name, value in weights.items()}
-        self._single = self._session(model, 1)
-        self._wide = self._session(model, threads) if threads > 1 else self._single
+        self._prepack = prepack
+        self._single = self._session(1)
+        self._wide = self._single if threads == 1 else None  # made when it is first needed: it may cost memory
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bge-cpu")
         self._lock = threading.Lock()
         self._calls = 0
@@ -75,9 +84,11 @@ class OnnxEngine:
         """One raw logit per pair, in input order, float32, (pairs,); the longest pairs run first."""
         with self._lock:
             self._calls += 1
-            alone = self._calls == 1
+            wide = self._calls == 1 and 2 * len(pairs) <= self._threads
+            if wide and self._wide is None:
+                self._wide = self._session(self._threads)
         try:
-            if alone and 2 * len(pairs) <= self._threads:
+            if wide:
                 return np.array([_run(self._wide, pair) for pair in pairs], dtype=np.float32)
             longest_first = sorted(range(len(pairs)), key=lambda index: -len(pairs[index]))
             results = self._pool.map(lambda index: _run(self._single, pairs[index]), longest_first)
@@ -88,7 +99,7 @@ class OnnxEngine:
             with self._lock:
                 self._calls -= 1
 
-    def _session(self, model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSession:
+    def _session(self, threads: int) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -96,15 +107,15 @@ class OnnxEngine:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         # Memory plans are kept per input shape, and every length is a new one.
         options.enable_mem_pattern = False
-        # Prepacking copies every weight and gives other last bits: off everywhere, so that scores agree everywhere.
-        options.add_session_config_entry("session.disable_prepacking", "1")
+        options.add_session_config_entry("session.disable_prepacking", "0" if self._prepack else "1")
         options.add_session_config_entry("session.force_spinning_stop", "1")
         # The graph calls its data external, so ONNX Runtime wants a place for it that exists; it reads nothing there.
         here = str(Path(__file__).parent)
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", here)
-        for name, value in self._weights.items():
+        for name, value in self._values.items():
             options.add_initializer(name, value)
-        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        with self._weights.released_meanwhile() if self._prepack else contextlib.nullcontext():
+            return onnxruntime.InferenceSession(self._model, options, providers=["CPUExecutionProvider"])
 
 
 def _run(session: onnxruntime.InferenceSession, pair: TokenizedPair) -> float:

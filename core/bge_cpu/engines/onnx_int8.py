@@ -1,7 +1,7 @@
 """Mode "onnx-int8": INT8 matrices on ONNX Runtime, one unpadded pair per run; the fast mode.
 
 Weights are INT8 per output channel, activations INT8 per token, and so a run's scores depend on nothing but its pair.
-The INT8 tensors are built once and cached (`artifacts.py`); the sessions read them as views of the mapped file.
+The INT8 tensors are built once and cached (`artifacts.py`).
 """
 
 import contextlib
@@ -97,7 +97,7 @@ def from_file(checkpoint: Checkpoint, file: Path, *, threads: int) -> OnnxEngine
     model, shapes = build(Architecture.from_config(checkpoint.config), Int8())
     weights = Weights([file])
     check_tensors(weights, shapes, file)
-    return OnnxEngine(model, {name: weights[name] for name in shapes}, threads=threads)
+    return OnnxEngine(model, weights, shapes, threads=threads, prepack=True)  # a quarter faster; 0.3 GB for v2-m3
 
 
 def tensors(checkpoint: Checkpoint, a: Architecture, largest: int) -> Iterator[tuple[str, NDArray[Any]]]:
