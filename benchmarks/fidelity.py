@@ -1,0 +1,229 @@
+"""How far each mode strays from float32 on real texts: in its logits, and in the rankings that they make.
+
+    python benchmarks/fidelity.py CHECKPOINT --json fidelity.json
+
+Needs ../shared/data and the extra `torch`. First table: 1,000 pairs, 200 from each of five sets, half of them relevant;
+of the others, half are drawn from anywhere and half from BM25's best. Second table: nDCG@10 as trec_eval computes it,
+reranking the candidates of trec_dl19 and BM25's top 30 for the first 200 queries of stard_zh and xquad_zh. INT8
+artifacts are built anew in a temporary folder, without the gate, so that what is measured is what this code builds.
+"""
+
+import argparse
+import gzip
+import importlib
+import json
+import math
+import random
+import re
+import tempfile
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich import box
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from bge_cpu import Reranker
+from bge_cpu.checkpoint import open_checkpoint
+from bge_cpu.cpu import available_cpus
+from bge_cpu.engines import EXTRAS
+from bge_cpu.errors import BgeCpuError
+from bge_cpu.fidelity import compare
+from bge_cpu.tokenizer import PairTokenizer
+
+Pair = tuple[str, str]  # texts
+Run = dict[str, list[str]]  # query id -> ids of its candidates, best first
+
+DATA = Path(__file__).resolve().parents[2] / "shared/data/eval"
+EVERY_LINEAR = "int8-every-linear"  # the article's literal PyTorch INT8, which is no mode of bge-cpu
+RELEVANT = {"trec_dl19": 2, "stard_zh": 1, "xquad_zh": 1, "xquad_en": 1, "cranfield": 1}  # the least grade
+RERANKED = ("trec_dl19", "stard_zh", "xquad_zh")
+PAIRS_PER_SET, TOP, QUERIES, CUTOFF, AT_ONCE = 200, 30, 200, 10, 512
+ALLOWED = 0.005  # nDCG@10, beyond two standard errors
+K1, B = 0.9, 0.4
+
+
+class Bm25:
+    """Lucene's BM25 over words, or over character bigrams where the text is Chinese."""
+
+    def __init__(self, documents: dict[str, str]) -> None:
+        self._ids = list(documents)
+        counts = [Counter(terms(text)) for text in documents.values()]
+        lengths = np.array([count.total() for count in counts])
+        norms = K1 * (1 - B + B * lengths / lengths.mean())
+        self._postings: dict[str, list[tuple[int, float]]] = defaultdict(list)
+        for index, count in enumerate(counts):
+            for term, times in count.items():
+                self._postings[term].append((index, times / (times + norms[index])))
+
+    def best(self, query: str) -> list[str]:
+        """The ids of the documents that share a term with the query, best first, ties in the corpus's order."""
+        scores = np.zeros(len(self._ids))
+        for term in terms(query):
+            found = self._postings.get(term, [])
+            idf = math.log(1 + (len(self._ids) - len(found) + 0.5) / (len(found) + 0.5))
+            for index, weight in found:
+                scores[index] += idf * weight
+        return [self._ids[index] for index in np.argsort(-scores, kind="stable") if scores[index] > 0]
+
+
+class Collection:
+    """An evaluation set: texts by id, and grades by query and document; a document without a grade has 0."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.grades = name, defaultdict[str, dict[str, int]](dict)
+        with gzip.open(DATA / name / "corpus.jsonl.gz", "rt", encoding="utf-8") as lines:
+            self.documents = {row["id"]: row["text"] for row in map(json.loads, lines) if row["text"] != "(empty)"}
+        with (DATA / name / "queries.jsonl").open(encoding="utf-8") as lines:
+            self.queries = {row["id"]: row["text"] for row in map(json.loads, lines)}
+        for query, document, grade in rows(DATA / name / "qrels.tsv"):
+            self.grades[query][document] = int(grade)
+        for query, document in rows(DATA / name / "minus1.tsv"):  # neither relevant nor not
+            self.grades[query][document] = -1
+        self.best = Bm25(self.documents).best
+
+    def run(self) -> Run:
+        """The candidates that are reranked: the set's own, or BM25's top for the first queries."""
+        run: Run = defaultdict(list)
+        for query, document, _, _ in rows(DATA / self.name / "candidates.tsv"):
+            run[query].append(document)
+        return run or {query: self.best(self.queries[query])[:TOP] for query in list(self.queries)[:QUERIES]}
+
+    def sample(self) -> list[Pair]:
+        """Relevant pairs, and as many others of the same queries, by turns from anywhere and from BM25's best."""
+        rng, least = random.Random(self.name), RELEVANT[self.name]
+        graded = [(query, key, grade) for query in self.queries for key, grade in self.grades[query].items()]
+        relevant = {self.pair(q, key): q for q, key, grade in graded if grade >= least and key in self.documents}
+        drawn = rng.sample(list(relevant), PAIRS_PER_SET // 2)
+        for number, query in enumerate([relevant[pair] for pair in drawn]):
+            source = self.best(self.queries[query]) if number % 2 else self.documents
+            others = [self.pair(query, document) for document in source if not self.grades[query].get(document)]
+            others = [pair for pair in others if pair not in relevant and pair not in drawn]
+            drawn.append(rng.choice(others[:TOP] if number % 2 else others))
+        return drawn
+
+    def pair(self, query: str, document: str) -> Pair:
+        """The texts of a query and a document."""
+        return self.queries[query], self.documents[document]
+
+    def ndcg(self, run: Run, logits: dict[Pair, float] | None = None) -> NDArray[np.float64]:
+        """nDCG@10 of each query that has a relevant document, its candidates reranked by falling logit, if given."""
+        values: list[float] = []
+        for query, found in run.items():
+            keys = [-logits[self.pair(query, document)] if logits else 0 for document in found]
+            gains = [self.grades[query].get(found[at], 0) for at in np.argsort(keys, kind="stable")]
+            ideal = dcg(sorted(self.grades[query].values(), reverse=True))
+            values += [dcg(gains) / ideal] if ideal else []
+        return np.array(values)
+
+
+def dcg(grades: Sequence[int]) -> float:
+    """The gain of a ranking's first ten: the grades, divided by log2 of 1 + rank."""
+    return sum(max(grade, 0) / math.log2(rank + 2) for rank, grade in enumerate(grades[:CUTOFF]))
+
+
+def rows(file: Path) -> list[list[str]]:
+    """The rows of a tab-separated file, without its header; none if there is no file."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return [line.split("\t") for line in lines[1:]]
+
+
+def terms(text: str) -> list[str]:
+    """Lower-case words, and the bigrams of Chinese characters."""
+    found = re.findall(r"(?=([\u4e00-\u9fff]{2}))|([^\W\u4e00-\u9fff]+)", text.lower())
+    return [bigram or word for bigram, word in found]
+
+
+def score(checkpoint: Path, mode: str, pairs: Sequence[Pair]) -> dict[Pair, float]:
+    """A mode's logits by pair; there is no gate."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of truncation: it is counted once, for all modes
+        if mode == EVERY_LINEAR:
+            opened, int8 = open_checkpoint(checkpoint), importlib.import_module("bge_cpu.engines.int8")
+            tokenizer, threads = PairTokenizer.load(opened.tokenizer), available_cpus()
+            reranker = Reranker(tokenizer, int8.load(opened, threads=threads, every_linear=True))
+        else:
+            reranker = Reranker.load(checkpoint, mode=mode, cache_dir=folder, min_fidelity=None)
+        chunks = [pairs[start : start + AT_ONCE] for start in range(0, len(pairs), AT_ONCE)]
+        logits = [logit for chunk in track(chunks, mode.ljust(len(EVERY_LINEAR))) for logit in reranker.score(chunk)]
+    return dict(zip(pairs, logits, strict=True))
+
+
+def against(ndcg: NDArray[np.float64], reference: NDArray[np.float64]) -> dict[str, Any]:
+    """The mean, its paired difference to the reference, and whether that is small for its standard error."""
+    difference = ndcg - reference
+    mean, error = float(difference.mean()), float(difference.std(ddof=1)) / math.sqrt(len(difference))
+    figures = {"queries": len(ndcg), "ndcg@10": float(ndcg.mean()), "difference": mean, "standard_error": error}
+    return figures | {"within": abs(mean) <= ALLOWED + 2 * error}
+
+
+def show(results: dict[str, Any], reference: str) -> None:
+    """Print both tables."""
+    style: dict[str, Any] = {"title_justify": "left", "box": box.SIMPLE_HEAD, "pad_edge": False}
+    columns = ["mode", "Spearman", "RMSE", "largest difference"]
+    fidelity = Table(*columns, title=f"1,000 pairs: logits against {reference}", **style)
+    for mode, row in results["pairs"].items():
+        fidelity.add_row(mode, f"{row['spearman']:.5f}", f"{row['rmse']:.4f}", f"{row['largest']:.4f}")
+    columns = ["set (queries)", "mode", "nDCG@10", "difference", "std. error", "within"]
+    ndcg = Table(*columns, title=f"nDCG@10, and its paired difference to {reference}", **style)
+    for name, modes in results["ndcg"].items():
+        for mode, row in modes.items():
+            cells = [f"{name} ({row['queries']})" if mode == "BM25" else "", mode, f"{row['ndcg@10']:.4f}"]
+            if mode != reference:
+                cells += [f"{row['difference']:+.4f}", f"{row['standard_error']:.4f}"]
+                cells += [] if mode == "BM25" else ["yes" if row["within"] else "[bold red]no[/]"]
+            ndcg.add_row(*cells, end_section=mode == list(modes)[-1])
+    Console().print("", fidelity, "", ndcg, sep="\n")
+    print(f"within: the difference is at most {ALLOWED} + 2 standard errors of it, either way.")
+
+
+def main() -> None:
+    """Score all pairs in every mode, and compare."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--reference", default="fp32", help="the mode that the others are held to (default: fp32)")
+    known = [*EXTRAS, EVERY_LINEAR]
+    parser.add_argument("--mode", action="append", choices=known, help="repeatable (default: all of bge-cpu's)")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    options = parser.parse_args()
+    if not DATA.is_dir():
+        parser.error(f"no evaluation data at {DATA}: put the folder `shared` beside the repository")
+    collections = {name: Collection(name) for name in RELEVANT}
+    sample = [pair for collection in collections.values() for pair in collection.sample()]
+    runs = {name: collections[name].run() for name in RERANKED}
+    candidates = [collections[name].pair(q, d) for name, run in runs.items() for q in run for d in run[q]]
+    pairs = list(dict.fromkeys(sample + candidates))
+    tokenized = PairTokenizer.load(open_checkpoint(options.checkpoint).tokenizer).encode(pairs)
+    cut = sum(pair.truncated_tokens > 0 for pair in tokenized)
+    print(f"{len(pairs):,} distinct pairs, {len(set(sample)):,} of them in the sample; {cut:,} are cut to 512 tokens")
+    logits = {options.reference: score(options.checkpoint, options.reference, pairs)}
+    for mode in dict.fromkeys(options.mode or EXTRAS):
+        if mode != options.reference:
+            try:
+                logits[mode] = score(options.checkpoint, mode, pairs)
+            except BgeCpuError as error:
+                print(f"{mode} is left out: {error}")
+    arrays = {mode: np.array([found[pair] for pair in sample], np.float32) for mode, found in logits.items()}
+    expected = arrays.pop(options.reference)
+    results: dict[str, Any] = {"checkpoint": str(options.checkpoint), "reference": options.reference}
+    results |= {"versions": {name: version(name) for name in ("torch", "onnxruntime", "bge-cpu")}, "cut": cut}
+    results["pairs"] = {mode: asdict(compare(expected, found)) for mode, found in arrays.items()}
+    results["ndcg"] = {}
+    for name, run in runs.items():
+        ndcg = {mode: collections[name].ndcg(run, found) for mode, found in ({"BM25": None} | logits).items()}
+        results["ndcg"][name] = {mode: against(found, ndcg[options.reference]) for mode, found in ndcg.items()}
+    show(results, options.reference)
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()
