@@ -193,12 +193,13 @@ def main() -> None:
     known = [*EXTRAS, EVERY_LINEAR]
     parser.add_argument("--mode", action="append", choices=known, help="repeatable (default: all of bge-cpu's)")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--pairs-only", action="store_true", help="leave out nDCG, which takes half an hour")
     options = parser.parse_args()
     if not DATA.is_dir():
         parser.error(f"no evaluation data at {DATA}: put the folder `shared` beside the repository")
     collections = {name: Collection(name) for name in RELEVANT}
     sample = [pair for collection in collections.values() for pair in collection.sample()]
-    runs = {name: collections[name].run() for name in RERANKED}
+    runs = {} if options.pairs_only else {name: collections[name].run() for name in RERANKED}
     candidates = [collections[name].pair(q, d) for name, run in runs.items() for q in run for d in run[q]]
     pairs = list(dict.fromkeys(sample + candidates))
     tokenized = PairTokenizer.load(open_checkpoint(options.checkpoint).tokenizer).encode(pairs)
