@@ -5,6 +5,8 @@ import os
 import platform
 from pathlib import Path
 
+from bge_cpu.cgroup import cgroups
+
 
 def available_cpus(root: Path = Path("/")) -> int:
     """The smaller of the CPU affinity and the cgroup quota (rounded up), at least 1.
@@ -22,26 +24,7 @@ def cgroup_quota(root: Path = Path("/")) -> float | None:
 
     Reads cgroup v2 (cpu.max) and v1 (cpu.cfs_quota_us over cpu.cfs_period_us).
     """
-    try:
-        memberships = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return None
-    quotas: list[float] = []
-    for membership in memberships:
-        _, controllers, path = membership.split(":", 2)
-        if not controllers:
-            mount = root / "sys/fs/cgroup"
-        elif "cpu" in controllers.split(","):
-            mount = root / "sys/fs/cgroup" / controllers
-        else:
-            continue
-        group = mount / path.lstrip("/")
-        while True:
-            quotas += _quota(group)
-            if group == mount or mount not in group.parents:
-                break
-            group = group.parent
-    return min(quotas, default=None)
+    return min((quota for group in cgroups("cpu", root) for quota in _quota(group)), default=None)
 
 
 def _quota(group: Path) -> list[float]:

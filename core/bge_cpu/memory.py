@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bge_cpu.cgroup import cgroups
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -40,24 +42,11 @@ def memory(root: Path = Path("/")) -> Memory | None:
 
 def _limits(root: Path) -> Iterator[tuple[int, int]]:
     """The limit and the use of each control group, from this process's up, that limits its memory."""
-    try:
-        memberships = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return
-    for membership in memberships:
-        _, controllers, path = membership.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        mount = root / "sys/fs/cgroup" / controllers
-        group = mount / path.lstrip("/")
-        while True:
-            limit = _number(group / "memory.max") or _number(group / "memory.limit_in_bytes")
-            if limit is not None:
-                used = _number(group / "memory.current") or _number(group / "memory.usage_in_bytes") or 0
-                yield limit, used - _droppable(group)
-            if group == mount or mount not in group.parents:
-                break
-            group = group.parent
+    for group in cgroups("memory", root):
+        limit = _number(group / "memory.max") or _number(group / "memory.limit_in_bytes")
+        if limit is not None:
+            used = _number(group / "memory.current") or _number(group / "memory.usage_in_bytes") or 0
+            yield limit, used - _droppable(group)
 
 
 def _number(file: Path) -> int | None:

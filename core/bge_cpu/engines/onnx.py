@@ -84,12 +84,11 @@ class OnnxEngine:
         """One raw logit per pair, in input order, float32, (pairs,); the longest pairs run first."""
         with self._lock:
             self._calls += 1
-            wide = self._calls == 1 and 2 * len(pairs) <= self._threads
-            if wide and self._wide is None:
-                self._wide = self._session(self._threads)
+            alone = self._calls == 1
         try:
-            if wide:
-                return np.array([_run(self._wide, pair) for pair in pairs], dtype=np.float32)
+            if alone and 2 * len(pairs) <= self._threads:
+                session = self._wide_session()
+                return np.array([_run(session, pair) for pair in pairs], dtype=np.float32)
             longest_first = sorted(range(len(pairs)), key=lambda index: -len(pairs[index]))
             results = self._pool.map(lambda index: _run(self._single, pairs[index]), longest_first)
             logits = np.empty(len(pairs), dtype=np.float32)
@@ -98,6 +97,12 @@ class OnnxEngine:
         finally:
             with self._lock:
                 self._calls -= 1
+
+    def _wide_session(self) -> onnxruntime.InferenceSession:
+        with self._lock:
+            if self._wide is None:
+                self._wide = self._session(self._threads)
+            return self._wide
 
     def _session(self, threads: int) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
