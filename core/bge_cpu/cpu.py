@@ -7,6 +7,9 @@ from pathlib import Path
 
 from bge_cpu.cgroup import cgroups
 
+NATIVE_BF16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+"""The instruction sets that multiply bfloat16 natively, as Linux names them."""
+
 
 def available_cpus(root: Path = Path("/")) -> int:
     """The smaller of the CPU affinity and the cgroup quota (rounded up), at least 1.

@@ -2,6 +2,7 @@
 
 import os
 
+from bge_cpu.cpu import NATIVE_BF16
 from bge_cpu.doctor.check import (
     BUILD_PEAK,
     ESTIMATED,
@@ -18,7 +19,6 @@ from bge_cpu.engines import EXTRAS, INT8_MODES
 from bge_cpu.memory import Memory
 
 _SHOWN = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
-_NATIVE_BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
 def processor(flags: frozenset[str], machine: str) -> Check:
@@ -49,7 +49,7 @@ def int8(mode: str, kind: str) -> Check:
 
 def bf16(mode: str, flags: frozenset[str]) -> Check:
     """Whether mode bf16 runs."""
-    native = listed(sorted(flags & _NATIVE_BF16))
+    native = listed(sorted(flags & NATIVE_BF16))
     if native:
         return Check("bf16", OK, f"native: {native}", "bf16: runs")
     meaning = "bf16: refused, since emulating it is slower than fp32"

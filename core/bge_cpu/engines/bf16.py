@@ -3,11 +3,9 @@
 import torch
 
 from bge_cpu.checkpoint import Checkpoint
-from bge_cpu.cpu import features
+from bge_cpu.cpu import NATIVE_BF16, features
 from bge_cpu.engines.fp32 import TorchEngine, load_model
 from bge_cpu.errors import InputError
-
-_NATIVE = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
 def load(checkpoint: Checkpoint, *, threads: int, batch_pairs: int = 8, batch_tokens: int = 4096) -> TorchEngine:
@@ -17,9 +15,9 @@ def load(checkpoint: Checkpoint, *, threads: int, batch_pairs: int = 8, batch_to
         InputError: This CPU has no native bfloat16.
         CheckpointError: transformers cannot build the model, or the checkpoint lacks some of its tensors.
     """
-    if not features() & _NATIVE:
+    if not features() & NATIVE_BF16:
         raise InputError(
-            f"mode 'bf16' needs a CPU with native bfloat16 ({', '.join(sorted(_NATIVE))}); on this one every value "
+            f"mode 'bf16' needs a CPU with native bfloat16 ({', '.join(sorted(NATIVE_BF16))}); on this one every value "
             "would be converted, slower than float32",
             hint='use mode="onnx"',
         )
