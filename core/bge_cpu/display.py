@@ -39,7 +39,7 @@ def table(ranking: "Sequence[Ranked]", *, rows: int = _ROWS) -> Table:
     for rank, (item, share) in enumerate(zip(ranking, bars([item.score for item in ranking]), strict=True), 1):
         if rank > rows:
             break
-        text = Text(_line(item.document))
+        text = Text(_line(_scored(item)))
         if item.truncated_tokens:
             text.append(f"  [{_cut(item)}]", style="yellow")
         view.add_row(str(rank), str(item.index), f"{item.score:.4f}", _bar(share), text)
@@ -56,7 +56,7 @@ def html(ranking: "Sequence[Ranked]", *, rows: int = _ROWS) -> str:
         lines.append(
             f"<tr><td>{rank}</td><td>{item.index}</td><td><b>{item.score:.4f}</b></td>"
             f'<td style="min-width:9em"><div style="background:#2e9e5b;height:.8em;width:{share:.1%}"></div></td>'
-            f'<td style="text-align:left">{escape(_line(item.document))}{cut}</td></tr>'
+            f'<td style="text-align:left">{escape(_line(_scored(item)))}{cut}</td></tr>'
         )
     head = "<tr><th>rank</th><th>index</th><th>score</th><th></th><th style='text-align:left'>document</th></tr>"
     return f"<table>{head}{''.join(lines)}</table><p>{_left_out(ranking, rows) or ''}</p>"
@@ -72,6 +72,12 @@ def _line(text: str) -> str:
     start = text[: 4 * _CHARACTERS]
     line = " ".join("".join(char if char.isprintable() else " " for char in start).split())
     return line if len(line) <= _CHARACTERS and len(start) == len(text) else line[: _CHARACTERS - 1] + "…"
+
+
+def _scored(item: "Ranked") -> str:
+    """The document, or the part of it that earned the score."""
+    start, end = item.span or (0, len(item.document))
+    return "… " * (start > 0) + item.document[start:end] + " …" * (end < len(item.document))
 
 
 def _cut(item: "Ranked") -> str:

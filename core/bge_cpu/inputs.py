@@ -7,6 +7,7 @@ from typing import Any
 from bge_cpu.errors import InputError
 
 NORMALIZATIONS = ("sigmoid", "softmax")
+LONG_DOCUMENTS = ("truncate", "windows")
 
 
 def check_text(text: Any, what: str) -> str:
@@ -99,6 +100,16 @@ def check_normalize(normalize: Any, allowed: Sequence[str] = NORMALIZATIONS) -> 
     """
     if normalize is not None and normalize not in allowed:
         raise InputError(f"normalize is None or one of {', '.join(map(repr, allowed))}, not {normalize!r}")
+
+
+def check_long_documents(long_documents: Any) -> None:
+    """Accept one of the two ways.
+
+    Raises:
+        InputError: Anything else.
+    """
+    if long_documents not in LONG_DOCUMENTS:
+        raise InputError(f"long_documents is {' or '.join(map(repr, LONG_DOCUMENTS))}, not {long_documents!r}")
 
 
 def _shown(value: Any) -> str:

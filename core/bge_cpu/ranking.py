@@ -20,12 +20,15 @@ class Ranked:
         score: Its score; higher is more relevant.
         document: Its text, as passed in.
         truncated_tokens: How many tokens of query and document the model did not see because of max_length.
+        span: With long_documents="windows", the part of the document that scored best: its first character and the
+            one after its last. Else None.
     """
 
     index: int
     score: float
     document: str
     truncated_tokens: int
+    span: tuple[int, int] | None = None
 
 
 class Ranking(Sequence[Ranked]):

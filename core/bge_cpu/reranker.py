@@ -1,9 +1,8 @@
 """The whole path on one screen: pairs -> tokens -> logits -> scores -> ranking."""
 
-import math
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,21 @@ from typing import Any
 from bge_cpu.checkpoint import open_checkpoint
 from bge_cpu.cpu import available_cpus
 from bge_cpu.engines import Engine, check_mode, load_engine
-from bge_cpu.errors import BgeCpuError, CheckpointError, InputError
+from bge_cpu.errors import BgeCpuError, InputError
 from bge_cpu.export import recorded_mode
-from bge_cpu.inputs import check_count, check_documents, check_normalize, check_pair, check_query, check_share
+from bge_cpu.inputs import (
+    check_count,
+    check_documents,
+    check_long_documents,
+    check_normalize,
+    check_pair,
+    check_query,
+    check_share,
+)
 from bge_cpu.ranking import Ranked, Ranking, normalized, order
+from bge_cpu.scoring import pair_logits, window_logits
 from bge_cpu.tokenizer import PairTokenizer
 
-_PAIRS_AT_ONCE = 1024  # tokenised together; bounds the memory of a million pairs
 _THREADS = 1024
 _STREAMED_AT_ONCE = 32  # read from a stream before its scores are given
 
@@ -28,12 +35,24 @@ class Reranker:
     Args:
         tokenizer: Turns pairs into token ids.
         engine: Turns token ids into logits.
+        model: What the engine runs, for traces and messages.
+        mode: In which mode.
     """
 
-    def __init__(self, tokenizer: PairTokenizer, engine: Engine) -> None:
+    def __init__(
+        self, tokenizer: PairTokenizer, engine: Engine, *, model: str | None = None, mode: str | None = None
+    ) -> None:
+        self.model = model
+        self.mode = mode
         self._tokenizer = tokenizer
         self._engine = engine
         self._process = os.getpid()
+
+    def __repr__(self) -> str:
+        return f"Reranker({self.model!r}, mode={self.mode!r}, max_length={self._tokenizer.max_length})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Reranker":
+        return self  # nothing of it ever changes, and a second one would take as much memory again
 
     @classmethod
     def load(
@@ -87,7 +106,7 @@ class Reranker:
         checkpoint.check_tokenizer(tokenizer.vocabulary, tokenizer.token_types)
         mode = check_mode(mode or recorded)
         engine = load_engine(mode, checkpoint, threads=threads, cache_dir=cache_dir, min_fidelity=min_fidelity)
-        return cls(tokenizer, engine)
+        return cls(tokenizer, engine, model=checkpoint.name, mode=mode)
 
     def score(self, pairs: Iterable[tuple[str, str]], *, normalize: str | None = None) -> list[float]:
         """Score pairs, in input order.
@@ -108,7 +127,14 @@ class Reranker:
         return normalized(logits, normalize)
 
     def rank(
-        self, query: str, documents: Iterable[str], *, top_n: int | None = None, normalize: str | None = "sigmoid"
+        self,
+        query: str,
+        documents: Iterable[str],
+        *,
+        top_n: int | None = None,
+        normalize: str | None = "sigmoid",
+        long_documents: str = "truncate",
+        cancelled: Callable[[], bool] | None = None,
     ) -> Ranking:
         """Rank documents by their relevance to a query, highest first, ties in input order.
 
@@ -117,18 +143,29 @@ class Reranker:
             documents: Texts; an empty one is scored like any other, [] gives an empty ranking.
             top_n: How many to return; None returns all.
             normalize: As in `score`; "softmax" gives shares among all documents, returned or not.
+            long_documents: What becomes of a document longer than max_length: "truncate" cuts it; "windows" scores
+                overlapping windows, at one pair's cost each, and takes the best one's score and `span`.
+            cancelled: Asked from time to time; once it says True, the call ends and no more pairs are run.
 
         Raises:
             InputError: An argument is of the wrong type or value; nothing was scored.
             CheckpointError: The model gave a pair no finite logit.
+            concurrent.futures.CancelledError: `cancelled` said so.
         """
         check_normalize(normalize)
+        check_long_documents(long_documents)
         top_n = None if top_n is None else check_count(top_n, "top_n")
         query, documents = check_query(query), check_documents(documents)
-        logits, cut = self._logits([(query, document) for document in documents])
+        spans: Sequence[tuple[int, int] | None] = [None] * len(documents)
+        if long_documents == "windows":
+            self._check_process()
+            logits, cut, spans = window_logits(self._tokenizer, self._engine, query, documents, cancelled=cancelled)
+        else:
+            logits, cut = self._logits([(query, document) for document in documents], cancelled=cancelled)
         _warn_of_truncation(_pairs_cut(cut), self._tokenizer.max_length)
         scores = normalized(logits, normalize)
-        return Ranking([Ranked(index, scores[index], documents[index], cut[index]) for index in order(logits, top_n)])
+        best = order(logits, top_n)
+        return Ranking([Ranked(index, scores[index], documents[index], cut[index], spans[index]) for index in best])
 
     def score_stream(self, pairs: Iterable[tuple[str, str]], *, normalize: str | None = None) -> Iterator[float]:
         """Score pairs of any iterable, in its order, in bounded memory; pairs are read a few at a time.
@@ -167,26 +204,18 @@ class Reranker:
             raise
         _warn_of_truncation(cut, self._tokenizer.max_length)
 
-    def _logits(self, pairs: Sequence[tuple[str, str]], *, first: int = 0) -> tuple[list[float], list[int]]:
-        """The pairs' logits and truncated tokens; `first` is the number of the first pair in error messages."""
+    def _logits(
+        self, pairs: Sequence[tuple[str, str]], *, first: int = 0, cancelled: Callable[[], bool] | None = None
+    ) -> tuple[list[float], list[int]]:
+        self._check_process()
+        return pair_logits(self._tokenizer, self._engine, pairs, first=first, cancelled=cancelled)
+
+    def _check_process(self) -> None:
         if os.getpid() != self._process:  # the engine's threads are not here; waiting for them would hang
             raise BgeCpuError(
                 "this reranker was loaded before the process forked, and its threads stayed behind",
                 hint="load it in the child process, or start processes with the method 'spawn'",
             )
-        logits: list[float] = []
-        cut: list[int] = []
-        for start in range(0, len(pairs), _PAIRS_AT_ONCE):
-            tokenized = self._tokenizer.encode(pairs[start : start + _PAIRS_AT_ONCE])
-            logits += self._engine.logits(tokenized).tolist()
-            cut += [pair.truncated_tokens for pair in tokenized]
-        for index, logit in enumerate(logits):
-            if not math.isfinite(logit):
-                raise CheckpointError(
-                    f"the model gave pair {first + index} the logit {logit}: {_shown(pairs[index])}",
-                    hint="the weights are damaged or overflow; compare with mode='fp32'",
-                )
-        return logits, cut
 
 
 def _take(source: Iterator[tuple[str, str]], size: int) -> tuple[list[tuple[str, str]], Exception | None]:
@@ -207,7 +236,3 @@ def _warn_of_truncation(pairs: int, max_length: int) -> None:
     if pairs:
         message = f"cut to max_length={max_length} tokens: {pairs:,} of the pairs; see Ranked.truncated_tokens"
         warnings.warn(message, stacklevel=3)
-
-
-def _shown(pair: Any) -> str:
-    return " / ".join(repr(text if len(text) <= 40 else text[:39] + "…") for text in pair)

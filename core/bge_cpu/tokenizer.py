@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bge_cpu.errors import CheckpointError
 from bge_cpu.inputs import check_count
+from bge_cpu.splitting import split, window_starts
 
 # No piece of the vocabularies in use is longer than 16 characters, so that a text's first max_length tokens lie within
 # the first 16 * max_length characters; twice that keeps them clear of the place where a spaceless text is cut.
@@ -38,6 +39,21 @@ class TokenizedPair:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """A part of a document as the model reads it, after the query.
+
+    Attributes:
+        document: The document's index.
+        span: The part's first character and the one after its last.
+        pair: Query and part; of its truncated tokens all are the query's.
+    """
+
+    document: int
+    span: tuple[int, int]
+    pair: TokenizedPair
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +127,37 @@ class PairTokenizer:
         documents = self._encode([document for _, document in pairs], self._document_limit)
         return [self._join(encoded[query], document) for (query, _), document in zip(pairs, documents, strict=True)]
 
+    def windows(self, query: str, documents: Sequence[str]) -> Iterator[Window]:
+        """Encode a query with whole documents: one window each, or several that overlap where a document is too long.
+
+        The first window is the pair that `encode` gives; those of a document overlap by at least a quarter and are
+        spread evenly, so that the last one is as full as the others. Windows come in the order of the documents.
+        """
+        ((query_ids, query_tokens),) = self._encode([query], self._query_limit)
+        cut, room = query_tokens - len(query_ids), self._document_limit - len(query_ids)
+        for index, (ids, tokens) in enumerate(self._encode(documents, room)):
+            text = documents[index]
+            if tokens <= room:
+                yield Window(index, (0, len(text)), self._pair(query_ids, ids, cut))
+                continue
+            ids, starts, ends = self._encode_with_offsets(text)
+            for start in window_starts(len(ids), room):
+                end = start + room
+                span = int(starts[start]) if start else 0, int(ends[end - 1]) if end < len(ids) else len(text)
+                yield Window(index, span, self._pair(query_ids, ids[start:end], cut))
+
     def _join(self, query: tuple[NDArray[np.int64], int], document: tuple[NDArray[np.int64], int]) -> TokenizedPair:
         (query_ids, query_tokens), (document_ids, document_tokens) = query, document
         document_ids = document_ids[: self._document_limit - len(query_ids)]
+        cut = query_tokens - len(query_ids) + document_tokens - len(document_ids)
+        return self._pair(query_ids, document_ids, cut)
+
+    def _pair(self, query_ids: NDArray[np.int64], document_ids: NDArray[np.int64], cut: int) -> TokenizedPair:
         before, between, after = self._template.ids
         ids = np.concatenate([before, query_ids, between, document_ids, after])
         before, between, after = self._template.special_types
         query_type, document_type = self._template.text_types
         types = [before, np.full(len(query_ids), query_type), between, np.full(len(document_ids), document_type), after]
-        cut = query_tokens - len(query_ids) + document_tokens - len(document_ids)
         return TokenizedPair(ids, np.concatenate(types), cut)
 
     def _encode(self, texts: Sequence[str], limit: int) -> list[tuple[NDArray[np.int64], int]]:
@@ -128,52 +166,46 @@ class PairTokenizer:
         tokens = [0] * len(texts)
         for pieces in self._batches(texts):
             try:
-                encodings = self._tokenizer.encode_batch_fast([piece for _, piece in pieces], add_special_tokens=False)
+                encodings = self._tokenizer.encode_batch_fast(
+                    [piece for _, _, piece in pieces], add_special_tokens=False
+                )
             except Exception as error:  # the library raises bare Exceptions
                 raise CheckpointError(f"the tokenizer cannot encode some text: {error}") from error
-            for (index, _), encoding in zip(pieces, encodings, strict=True):
+            for (index, _, _), encoding in zip(pieces, encodings, strict=True):
                 tokens[index] += len(encoding)
                 if len(kept[index]) < limit:
                     kept[index] += encoding.ids
         return [(np.array(ids[:limit], dtype=np.int64), total) for ids, total in zip(kept, tokens, strict=True)]
 
-    def _batches(self, texts: Sequence[str]) -> Iterator[list[tuple[int, str]]]:
-        """The pieces of all texts with their text's index, in order, a bounded number of characters at a time."""
-        batch: list[tuple[int, str]] = []
+    def _encode_with_offsets(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """A text's ids, and for each the characters it stands for: the first, and the one after the last."""
+        ids, starts, ends = [], [], []
+        for pieces in self._batches([text]):
+            encodings = self._tokenizer.encode_batch([piece for _, _, piece in pieces], add_special_tokens=False)
+            for (_, first, _), encoding in zip(pieces, encodings, strict=True):
+                ids.append(np.array(encoding.ids, dtype=np.int64))
+                offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2) + first
+                starts.append(offsets[:, 0])
+                ends.append(offsets[:, 1])
+        return np.concatenate(ids), np.concatenate(starts), np.concatenate(ends)
+
+    def _batches(self, texts: Sequence[str]) -> Iterator[list[tuple[int, int, str]]]:
+        """The pieces of all texts, each with its text's index and its first character, some characters at a time."""
+        batch: list[tuple[int, int, str]] = []
         characters = 0
         for index, text in enumerate(texts):
-            left = len(text)
+            first = 0
             for piece in split(text, _CHARACTERS_PER_TOKEN * self.max_length):
-                left -= len(piece)
-                if left and self._drops_space and piece.isspace():
+                first += len(piece)
+                if first < len(text) and self._drops_space and piece.isspace():
                     continue  # part of a long run of white space, which the tokenizer makes one with what follows
                 if batch and characters + len(piece) > _CHARACTERS_AT_ONCE:
                     yield batch
                     batch, characters = [], 0
-                batch.append((index, piece))
+                batch.append((index, first - len(piece), piece))
                 characters += len(piece)
         if batch:
             yield batch
-
-
-def split(text: str, size: int) -> Iterator[str]:
-    """Cut a text into pieces of at most `size` characters that are encoded apart as they would be together.
-
-    A piece begins where white space begins, which is where tokenizers begin a word. A stretch of `size` characters
-    without such a place is cut where it ends, which can make a token or two of one there.
-
-    >>> list(split("one two  three", 8))
-    ['one two', '  three']
-    """
-    start = 0
-    while len(text) - start > size:
-        cut = start + size
-        while cut > start and not (text[cut].isspace() and not text[cut - 1].isspace()):
-            cut -= 1
-        cut = cut if cut > start else start + size
-        yield text[start:cut]
-        start = cut
-    yield text[start:]
 
 
 def _template(tokenizer: tokenizers.Tokenizer) -> _Template:

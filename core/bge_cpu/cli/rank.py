@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -35,6 +36,13 @@ class Normalize(str, Enum):
     softmax = "softmax"
 
 
+class LongDocuments(str, Enum):
+    """What becomes of documents longer than max_length."""
+
+    truncate = "truncate"
+    windows = "windows"
+
+
 def rank(
     query: Annotated[str, typer.Argument(help="What is asked.")],
     documents: Annotated[
@@ -50,6 +58,9 @@ def rank(
         int | None, typer.Option("--top-n", "-n", help="How many to show; default: all.", show_default=False)
     ] = None,
     normalize: Annotated[Normalize, typer.Option("--normalize", help="What scores mean.")] = Normalize.sigmoid,
+    long_documents: Annotated[
+        LongDocuments, typer.Option("--long-documents", help="Cut what is beyond max_length, or read it in windows.")
+    ] = LongDocuments.truncate,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object instead of a table.")] = False,
     model: Model = "BAAI/bge-reranker-v2-m3",
     mode: Mode = None,
@@ -73,7 +84,7 @@ def rank(
         min_fidelity=min_fidelity(fidelity),
     )
     how = None if normalize is Normalize.none else normalize.value
-    ranking = reranker.rank(query, texts, top_n=top_n, normalize=how)
+    ranking = reranker.rank(query, texts, top_n=top_n, normalize=how, long_documents=long_documents.value)
     if as_json:
         typer.echo(json.dumps({"query": query, "results": _results(ranking)}, ensure_ascii=False, indent=1))
     else:
@@ -124,12 +135,4 @@ def _field(record: Any, field: str) -> str:
 
 
 def _results(ranking: Ranking) -> list[dict[str, Any]]:
-    return [
-        {
-            "index": item.index,
-            "score": item.score,
-            "document": item.document,
-            "truncated_tokens": item.truncated_tokens,
-        }
-        for item in ranking
-    ]
+    return [{field: value for field, value in asdict(item).items() if value is not None} for item in ranking]

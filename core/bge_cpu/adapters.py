@@ -1,0 +1,189 @@
+"""What the two adapters share: their options, the reranker behind them, and asynchronous calls that can be cancelled.
+
+Both frameworks build on pydantic, so the options are a pydantic model; nothing else of either framework is known here.
+"""
+
+import asyncio
+import contextvars
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, field_serializer, model_validator
+
+from bge_cpu.engines import check_mode
+from bge_cpu.errors import InputError
+from bge_cpu.ranking import Ranked
+from bge_cpu.reranker import Reranker
+
+T = TypeVar("T")
+
+Place = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+
+CONFIG = ConfigDict(arbitrary_types_allowed=True, extra="forbid", validate_assignment=True)
+"""For every class below and for the adapters, which else would take over their frameworks' laxer ways."""
+
+_LOADING = threading.Lock()
+_CALLS_AT_ONCE = 8  # in flight on behalf of event loops; the engine shares its threads among them, the others queue
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A reranker and the options that it was loaded with: copies of the adapter share it, pickles leave it behind."""
+
+    options: dict[str, Any]
+    reranker: Reranker
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Loaded":
+        return self
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        return type(None), ()
+
+
+class RerankerOptions(BaseModel):
+    """The keywords of `Reranker.load`, or a loaded reranker in their place.
+
+    The reranker of the options is loaded when it is first needed, or at once with `preload=True`; and anew if an option
+    has been changed since.
+    """
+
+    model_config = CONFIG
+
+    model: Place = Field(
+        default="BAAI/bge-reranker-v2-m3",
+        description='A Hub id, a checkpoint folder, or "mini", the bundled checkpoint.',
+    )
+    mode: str | None = Field(
+        default=None,
+        description='"onnx-int8" or "onnx"; "fp32", "bf16" or "int8" with the extra torch. '
+        'None: what an exported folder records, else "onnx-int8".',
+    )
+    max_length: Count = Field(default=512, description="Tokens per pair at most, special tokens counted.")
+    threads: Count | None = Field(default=None, description="CPUs to use at most; None: all that the process may.")
+    revision: str | None = Field(default=None, description="A Hub branch, tag or commit.")
+    local_files_only: bool = Field(default=False, description="Never call the Hub.")
+    cache_dir: Place | None = Field(default=None, description="Where INT8 artifacts are kept; None: the user's cache.")
+    min_fidelity: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=0.98,
+        description="Least rank correlation of INT8 scores with float32's on the probe; None asks for none.",
+    )
+    preload: bool = Field(default=False, description="Load at once, not on first use.")
+    reranker: Reranker | None = Field(
+        default=None, description="A loaded Reranker to share, in place of the options above."
+    )
+    _loaded: _Loaded | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _check_model(self) -> "RerankerOptions":
+        if self.mode is not None:
+            check_mode(self.mode)
+        given = [name for name in _load_options() if getattr(self, name) != RerankerOptions.model_fields[name].default]
+        if self.reranker is not None and given:
+            raise InputError(
+                f"reranker is loaded already, so {', '.join(given)} would change nothing: pass one or the other"
+            )
+        return self
+
+    def model_post_init(self, context: Any) -> None:
+        """Load, if that is asked for."""
+        super().model_post_init(context)
+        if self.preload:
+            self.loaded()
+
+    def loaded(self) -> Reranker:
+        """The reranker, loaded if need be; its errors are those of `Reranker.load`."""
+        if self.reranker is not None:
+            return self.reranker
+        options = {name: getattr(self, name) for name in _load_options()}
+        with _LOADING:
+            if self._loaded is None or self._loaded.options != options:
+                self._loaded = _Loaded(options, Reranker.load(**options))
+            return self._loaded.reranker
+
+    @property
+    def model_name(self) -> str:
+        """What is run, for traces."""
+        return self.model if self.reranker is None else str(self.reranker.model)
+
+    @property
+    def mode_name(self) -> str | None:
+        """The mode, for traces; None is the default, as in `Reranker.load`."""
+        return self.mode if self.reranker is None else self.reranker.mode
+
+    @field_serializer("reranker")
+    def _refuse_reranker(self, reranker: Reranker | None) -> None:
+        if reranker is not None:
+            raise ValueError("a loaded reranker cannot be written down: give the adapter model and mode instead")
+
+    def __getstate__(self) -> dict[Any, Any]:
+        if self.reranker is not None:
+            raise TypeError("a loaded reranker cannot be pickled: give the adapter model and mode instead")
+        return super().__getstate__()
+
+
+class RankOptions(RerankerOptions):
+    """How an adapter ranks, but for `top_n`, whose default is each framework's own."""
+
+    normalize: Literal["sigmoid", "softmax"] | None = Field(
+        default="sigmoid",
+        description='Scores: "sigmoid" 0..1 each, "softmax" shares of all documents, None raw logits.',
+    )
+    score_threshold: float | None = Field(
+        default=None, description="Leave out documents that score less; in the units of `normalize`."
+    )
+    long_documents: Literal["truncate", "windows"] = Field(
+        default="truncate", description='Documents beyond max_length: cut, or read in overlapping "windows".'
+    )
+
+    @model_validator(mode="after")
+    def _check_threshold(self) -> "RankOptions":
+        if self.score_threshold is not None and self.normalize is not None and not 0 <= self.score_threshold <= 1:
+            raise InputError(f"score_threshold is 0..1 with normalize={self.normalize!r}, not {self.score_threshold!r}")
+        return self
+
+    def ranked(
+        self, query: str, documents: Sequence[str], top_n: int | None, cancelled: Callable[[], bool] | None = None
+    ) -> list[Ranked]:
+        """The `top_n` best documents that reach the threshold, best first; its errors are those of `Reranker.rank`."""
+        ranking = self.loaded().rank(
+            query,
+            documents,
+            top_n=top_n,
+            normalize=self.normalize,
+            long_documents=self.long_documents,
+            cancelled=cancelled,
+        )
+        least = self.score_threshold
+        return [item for item in ranking if least is None or item.score >= least]
+
+
+def _load_options() -> list[str]:
+    return [name for name in RerankerOptions.model_fields if name not in ("preload", "reranker")]
+
+
+async def in_thread(call: Callable[[Callable[[], bool]], T]) -> T:
+    """Run a blocking call in a thread of ours, in the caller's context, and await its result.
+
+    Args:
+        call: It is given a function that says whether the awaiting task was cancelled, and should end soon if so.
+    """
+    cancelled = threading.Event()
+    context = contextvars.copy_context()
+    loop = asyncio.get_running_loop()
+    try:
+        return await loop.run_in_executor(_executor(os.getpid()), context.run, call, cancelled.is_set)
+    finally:
+        cancelled.set()
+
+
+@lru_cache(maxsize=1)
+def _executor(process: int) -> ThreadPoolExecutor:
+    """Threads that no one else's work waits for; a forked process gets its own."""
+    return ThreadPoolExecutor(_CALLS_AT_ONCE, thread_name_prefix=f"bge-cpu-async-{process}")
