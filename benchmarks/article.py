@@ -105,13 +105,16 @@ def export(checkpoint: Path, work: Path) -> None:
         folder.rename(work)
 
 
-def serve(contender: str, checkpoint: Path, work: Path, threads: int | None) -> None:
-    """Load and score one pair, warm up, then run for every line on stdin; answer each of these with a line of JSON."""
+def serve(contender: str, checkpoint: Path, work: Path, threads: int | None, *, together: bool) -> None:
+    """Load and score one pair, warm up, then run for every line on stdin; answer each of these with a line of JSON.
+
+    With `together`, no pair is scored alone: a lone pair may take memory of its own, for running on all cores.
+    """
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is no answer
     pairs = [(query, passage) for query, passage in json.loads(sys.stdin.readline())]
     score = load(contender, checkpoint, work, threads)
-    print(json.dumps({"first": score(pairs[:1])}), file=answers)
+    print(json.dumps({"first": score(pairs[: 8 if together else 1])}), file=answers)
     print(json.dumps({"warm_up": score(pairs[1:4])}), file=answers)
     for _ in sys.stdin:
         start = time.perf_counter()
@@ -231,6 +234,11 @@ def measure(names: Sequence[str], rounds: int, arguments: Sequence[str], pairs: 
             starts.append(Contender(commands[name], pairs))
             starts[-1].run()
             starts[-1].close()
+        together = contender
+        if name not in ARTICLE:
+            together = Contender([*commands[name], "--together"], pairs)
+            together.run()
+            together.close()
         seconds = median(done["seconds"] for done in contender.rounds)
         scores = [(done["scores"][index], reference[index]) for done in contender.rounds for index in range(len(pairs))]
         results[name] = {
@@ -240,6 +248,7 @@ def measure(names: Sequence[str], rounds: int, arguments: Sequence[str], pairs: 
             "x int8": int8 / seconds,
             "x onnx": ort / seconds,
             "GB": max(done["vmhwm_gb"] for start in starts for done in start.rounds),
+            "GB together": together.rounds[0]["vmhwm_gb"],
             "anon": max(done["anon_gb"] for start in starts for done in start.rounds),
             "load": median(start.load_seconds for start in starts),
             "diff": max(abs(one - other) for one, other in scores),
@@ -255,7 +264,7 @@ def show(results: dict[str, Any]) -> None:
     from rich.table import Table  # noqa: PLC0415
 
     formats = {"ms/pair": ".0f", "pairs/s": ".2f", "x fp32": ".2f", "x int8": ".2f", "x onnx": ".2f", "GB": ".2f"}
-    formats |= {"anon": ".2f", "load": ".2f", "diff": ".0e", "others": ".0%"}
+    formats |= {"GB together": ".2f", "anon": ".2f", "load": ".2f", "diff": ".0e", "others": ".0%"}
     table = Table("", box=None, pad_edge=False)
     for column in formats:
         table.add_column(column, justify="right")
@@ -264,7 +273,8 @@ def show(results: dict[str, Any]) -> None:
     Console().print(table)
     print(
         "x: times as fast as the article's scripts. GB: peak resident memory (VmHWM); mapped files count as far as\n"
-        "the kernel mapped them, which depends on how the page cache was filled; anon: without them, after a round.\n"
+        "the kernel mapped them, which depends on how the page cache was filled; together: in a process that scored\n"
+        "no pair alone; anon: without mapped files, after a round.\n"
         "load: seconds to the first score. diff: the largest difference of a score to article-fp32.\n"
         "others: other processes' share of the CPUs in the worst round; above 5% run again."
     )
@@ -280,11 +290,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write all that was measured to this file")
     parser.add_argument("--work", type=Path, help="where the ONNX export goes (default: CHECKPOINT/article-onnx)")
     parser.add_argument("--contender", help=argparse.SUPPRESS)
+    parser.add_argument("--together", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.contender == "export":
         return export(options.checkpoint, options.work)
     if options.contender:
-        return serve(options.contender, options.checkpoint, options.work, options.threads)
+        return serve(options.contender, options.checkpoint, options.work, options.threads, together=options.together)
     if not DATA.is_dir():
         parser.error(f"no evaluation data at {DATA}: put the folder `shared` beside the repository")
     work = export_once(options.checkpoint, options.work or options.checkpoint / "article-onnx")

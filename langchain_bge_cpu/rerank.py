@@ -24,6 +24,11 @@ class BgeCpuRerank(RankOptions, Serializable, BaseDocumentCompressor):
 
     top_n: Count | None = Field(default=3, description="How many documents to return; None returns all.")
 
+    def model_post_init(self, context: Any) -> None:
+        """Load, if that is asked for."""
+        CallbackManager.configure()  # imports LangChain's tracers: a third of a second that no event loop should wait
+        super().model_post_init(context)
+
     @classmethod
     def is_lc_serializable(cls) -> bool:
         """Its options can be written down with `dumpd`."""

@@ -1,6 +1,7 @@
 """Promises about the package as a whole: names, imports, what a wheel holds."""
 
 import ast
+import inspect
 import subprocess
 import sys
 import zipfile
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import bge_cpu
+import langchain_bge_cpu
+import llamaindex_bge_cpu
 from bge_cpu.engines import EXTRAS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -107,11 +110,29 @@ def test_each_mode_is_a_module_with_load_and_its_imports_at_the_top() -> None:
         assert all(node in tree.body for node in imports)
 
 
-def test_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
+def test_the_adapters_differ_in_what_their_frameworks_expect_only() -> None:
+    ours = langchain_bge_cpu.BgeCpuRerank.model_fields
+    theirs = llamaindex_bge_cpu.BgeCpuRerank.model_fields
+    assert set(theirs) - set(ours) == {"callback_manager", "keep_retrieval_score", "metadata_mode"}
+    assert set(ours) <= set(theirs)
+    assert {name for name in ours if ours[name].default != theirs[name].default} == {"top_n"}
+    keywords = inspect.signature(bge_cpu.Reranker.load).parameters
+    assert {name: keyword.default for name, keyword in keywords.items()} == {
+        name: ours[name].default for name in keywords
+    }
+    assert langchain_bge_cpu.__all__ == ["BgeCpuCrossEncoder", "BgeCpuRerank"]
+    assert llamaindex_bge_cpu.__all__ == ["BgeCpuRerank"]
+
+
+def test_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"bge_cpu"}
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {
+        "bge_cpu",
+        "langchain_bge_cpu",
+        "llamaindex_bge_cpu",
+    }
     assert "bge_cpu/py.typed" in names
