@@ -102,10 +102,11 @@ class RerankerOptions(BaseModel):
         if self.reranker is not None:
             return self.reranker
         options = {name: getattr(self, name) for name in _load_options()}
-        with _LOADING:
-            if self._loaded is None or self._loaded.options != options:
-                self._loaded = _Loaded(options, Reranker.load(**options))
-            return self._loaded.reranker
+        if self._loaded is None or self._loaded.options != options:
+            with _LOADING:
+                if self._loaded is None or self._loaded.options != options:  # no other thread was faster
+                    self._loaded = _Loaded(options, Reranker.load(**options))
+        return self._loaded.reranker
 
     @property
     def model_name(self) -> str:
