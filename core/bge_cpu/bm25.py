@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 import bm25s
 import numpy as np
 
+from bge_cpu.errors import InputError
+
 K1, B = 0.9, 0.4  # the parameters usual for passages: Anserini's, and BEIR's baseline
 _HAN = r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134f]"
 _RUNS = re.compile(rf"({_HAN}+)|((?:(?!{_HAN})[^\W_])+)")
@@ -15,13 +17,18 @@ class Bm25:
     """An index over texts.
 
     Args:
-        texts: What is searched; at least one.
+        texts: What is searched.
+
+    Raises:
+        InputError: No text has a word.
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
+        tokens = [list(terms(text)) for text in texts]
+        if not any(tokens):
+            raise InputError("there is nothing to search: no text has a word")
         self._index = bm25s.BM25(k1=K1, b=B)
-        self._index.index([list(terms(text)) for text in texts], show_progress=False)
-        self._size = len(texts)
+        self._index.index(tokens, show_progress=False)
 
     def search(self, query: str, k: int) -> list[tuple[int, float]]:
         """The `k` best texts as (index, score), best first, ties in their order; only texts that share a term."""

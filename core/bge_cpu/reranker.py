@@ -44,12 +44,12 @@ class Reranker:
     ) -> None:
         self.model = model
         self.mode = mode
-        self._tokenizer = tokenizer
-        self._engine = engine
+        self.tokenizer = tokenizer
+        self.engine = engine
         self._process = os.getpid()
 
     def __repr__(self) -> str:
-        return f"Reranker({self.model!r}, mode={self.mode!r}, max_length={self._tokenizer.max_length})"
+        return f"Reranker({self.model!r}, mode={self.mode!r}, max_length={self.tokenizer.max_length})"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Reranker":
         return self  # nothing of it ever changes, and a second one would take as much memory again
@@ -123,7 +123,7 @@ class Reranker:
         if isinstance(pairs, str | bytes) or not isinstance(pairs, Iterable):
             raise InputError(f"pairs is a list of (query, document), not {type(pairs).__name__}")
         logits, cut = self._logits([check_pair(pair, index) for index, pair in enumerate(pairs)])
-        _warn_of_truncation(_pairs_cut(cut), self._tokenizer.max_length)
+        _warn_of_truncation(_pairs_cut(cut), self.tokenizer.max_length)
         return normalized(logits, normalize)
 
     def rank(
@@ -159,10 +159,10 @@ class Reranker:
         spans: Sequence[tuple[int, int] | None] = [None] * len(documents)
         if long_documents == "windows":
             self._check_process()
-            logits, cut, spans = window_logits(self._tokenizer, self._engine, query, documents, cancelled=cancelled)
+            logits, cut, spans = window_logits(self.tokenizer, self.engine, query, documents, cancelled=cancelled)
         else:
             logits, cut = self._logits([(query, document) for document in documents], cancelled=cancelled)
-        _warn_of_truncation(_pairs_cut(cut), self._tokenizer.max_length)
+        _warn_of_truncation(_pairs_cut(cut), self.tokenizer.max_length)
         scores = normalized(logits, normalize)
         best = order(logits, top_n)
         return Ranking([Ranked(index, scores[index], documents[index], cut[index], spans[index]) for index in best])
@@ -200,15 +200,15 @@ class Reranker:
                 if not chunk:
                     break
         except GeneratorExit:  # left early; an error, by contrast, speaks for itself
-            _warn_of_truncation(cut, self._tokenizer.max_length)
+            _warn_of_truncation(cut, self.tokenizer.max_length)
             raise
-        _warn_of_truncation(cut, self._tokenizer.max_length)
+        _warn_of_truncation(cut, self.tokenizer.max_length)
 
     def _logits(
         self, pairs: Sequence[tuple[str, str]], *, first: int = 0, cancelled: Callable[[], bool] | None = None
     ) -> tuple[list[float], list[int]]:
         self._check_process()
-        return pair_logits(self._tokenizer, self._engine, pairs, first=first, cancelled=cancelled)
+        return pair_logits(self.tokenizer, self.engine, pairs, first=first, cancelled=cancelled)
 
     def _check_process(self) -> None:
         if os.getpid() != self._process:  # the engine's threads are not here; waiting for them would hang

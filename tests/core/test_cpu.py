@@ -68,7 +68,7 @@ def test_affinity_counts_in_a_real_process(tiny_xlmr: Path) -> None:
         "import os, sys; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
         "from bge_cpu import Reranker\n"
         f"reranker = Reranker.load({str(tiny_xlmr)!r}, mode='onnx')\n"
-        "print(reranker._engine._threads, len(reranker.score([('a', 'b')] * 4)))\n"
+        "print(reranker.engine._threads, len(reranker.score([('a', 'b')] * 4)))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == ["1", "4"], done.stderr

@@ -82,8 +82,8 @@ def test_rank_takes_the_best_window(tiny_xlmr: Path) -> None:
     whole = {item.index: item for item in reranker.rank(QUERY, documents, long_documents="windows", normalize=None)}
     for index, item in whole.items():
         assert item.truncated_tokens == 0
-        windows = [window for window in reranker._tokenizer.windows(QUERY, documents) if window.document == index]
-        logits = reranker._engine.logits([window.pair for window in windows]).tolist()
+        windows = [window for window in reranker.tokenizer.windows(QUERY, documents) if window.document == index]
+        logits = reranker.engine.logits([window.pair for window in windows]).tolist()
         assert item.score == max(logits)
         assert item.span == windows[logits.index(max(logits))].span
     assert all(item.span is None for item in cut.values())
@@ -125,7 +125,7 @@ def test_command_line_prints_spans(tiny_xlmr: Path, tmp_path: Path) -> None:
 )
 def test_answer_in_the_middle_of_twenty_thousand_tokens(mini: Path, query: str, answer: str, filler: str) -> None:
     reranker = Reranker.load(mini, mode="onnx")
-    tokens = len(reranker._tokenizer._encode([filler], 100)[0][0])
+    tokens = len(reranker.tokenizer._encode([filler], 100)[0][0])
     half = filler * (10_000 // tokens)
     document = f"{half}{answer} {half}"
     others = [filler * 100, "The foot spa offers full-body massage.", "苹果是一种水果。"]

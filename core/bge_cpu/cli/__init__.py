@@ -9,10 +9,13 @@ from typing import TextIO
 import typer
 
 from bge_cpu.cli import cache
+from bge_cpu.cli.bench import bench
 from bge_cpu.cli.demo import demo
 from bge_cpu.cli.doctor import doctor
+from bge_cpu.cli.evaluate import evaluate
 from bge_cpu.cli.export import export
 from bge_cpu.cli.rank import rank
+from bge_cpu.cli.verify import verify
 from bge_cpu.errors import BgeCpuError, InputError
 
 app = typer.Typer(
@@ -27,6 +30,9 @@ app.command()(demo)
 app.add_typer(cache.app)
 app.command()(doctor)
 app.command()(export)
+app.command()(verify)
+app.command()(evaluate)
+app.command()(bench)
 
 
 @app.callback()

@@ -1,0 +1,112 @@
+"""`bge-cpu bench`: which mode is the fastest on this machine, and what it takes.
+
+Every mode is measured in a child process of its own (`child.py`), one after the other, so that its memory is its own.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Progress = Callable[[str], None]
+
+
+@dataclass
+class Measured:
+    """What a mode took.
+
+    Attributes:
+        mode: Its name.
+        load_seconds: From starting Python to the first score.
+        peak_gb: Peak resident memory (VmHWM), in units of 1e9 bytes; None where the system does not tell.
+        ms_by_length: Milliseconds per pair by the pair's tokens, on all threads.
+        rate_by_threads: Pairs per second by threads, at `rate_length` tokens.
+        rate_length: Which.
+        refused: Why it could not run; all else is empty then.
+    """
+
+    mode: str
+    load_seconds: float = 0.0
+    peak_gb: float | None = None
+    ms_by_length: dict[int, float] = field(default_factory=dict)
+    rate_by_threads: dict[int, float] = field(default_factory=dict)
+    rate_length: int = 0
+    refused: str | None = None
+
+    @property
+    def ms(self) -> float:
+        """Milliseconds per pair at the length nearest to a usual passage's."""
+        return self.ms_by_length[usual(list(self.ms_by_length))]
+
+
+def usual(lengths: Sequence[int]) -> int:
+    """The length nearest to that of a usual passage, 256 tokens."""
+    return min(lengths, key=lambda length: abs(length - 256))
+
+
+def measure(
+    mode: str,
+    options: dict[str, Any],
+    *,
+    lengths: Sequence[int],
+    threads: Sequence[int],
+    seconds: float,
+    progress: Progress,
+) -> Measured:
+    """Measure a mode in a child process; one that cannot run says why in `refused`.
+
+    Args:
+        mode: Its name.
+        options: Further keywords of `Reranker.load`, all plain values.
+        lengths: Tokens per pair to measure at.
+        threads: Numbers of threads to measure with, the last of them for the lengths, too.
+        seconds: How long each point is measured at least.
+        progress: Told of each point that is done.
+    """
+    task = {"mode": mode, "options": options, "lengths": lengths, "threads": threads, "seconds": seconds}
+    found, command = Measured(mode), [sys.executable, "-m", "bge_cpu.bench.child"]
+    with tempfile.TemporaryFile("w+") as asked, tempfile.TemporaryFile("w+") as log:
+        json.dump(task, asked)
+        asked.seek(0)
+        with subprocess.Popen(command, stdin=asked, stdout=subprocess.PIPE, stderr=log, text=True) as child:
+            try:
+                for line in child.stdout or ():
+                    point = json.loads(line)
+                    _note(found, point)
+                    progress(point["point"])
+            except BaseException:
+                child.kill()
+                raise
+        if child.returncode:
+            log.seek(0)
+            found.refused = (log.read().strip().splitlines() or [f"it ended with {child.returncode}"])[-1]
+    return found
+
+
+def _note(found: Measured, point: dict[str, Any]) -> None:
+    kind, value = point["point"], point["value"]
+    if kind == "length":
+        found.ms_by_length[point["at"]] = value
+    elif kind == "threads":
+        found.rate_by_threads[point["at"]] = value
+        found.rate_length = point["length"]
+    else:
+        setattr(found, kind, value)
+
+
+def recommendation(results: Sequence[Measured]) -> str:
+    """What to use, in a sentence or two, from at least one mode that ran."""
+    ran = [result for result in results if result.refused is None]
+    if not ran:
+        return "No mode could run here."
+    best = min(ran, key=lambda result: result.ms)
+    length = usual(list(best.ms_by_length))
+    memory = "" if best.peak_gb is None else f", in {best.peak_gb:.2f} GB"
+    words = f"Use mode={best.mode!r}: {1e3 / best.ms:,.1f} pairs of {length} tokens a second{memory}"
+    baseline = max(ran, key=lambda result: result.ms)
+    if baseline is not best:
+        words += f", {baseline.ms / best.ms:.1f} times as fast as {baseline.mode!r}"
+    return f"{words}."

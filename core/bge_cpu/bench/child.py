@@ -1,0 +1,104 @@
+"""Run as `python -m bge_cpu.bench.child`: measures one mode, told on stdin, and prints each point as a line of JSON."""
+
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bge_cpu.errors import BgeCpuError
+from bge_cpu.probe import PAIRS
+from bge_cpu.reranker import Reranker
+
+_RUNS = 3  # of each point at least
+
+
+def main() -> None:
+    """Measure what stdin asks for."""
+    task = json.load(sys.stdin)
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what libraries print is no answer
+    try:
+        _measure(task, answers)
+    except BgeCpuError as error:
+        print(json.dumps({"point": "refused", "value": str(error)}), file=answers)
+
+
+def _measure(task: dict[str, Any], answers: Any) -> None:
+    def tell(point: str, value: float | None, **more: Any) -> None:
+        print(json.dumps({"point": point, "value": value, **more}), file=answers)
+
+    def load(threads: int) -> Reranker:
+        return Reranker.load(mode=task["mode"], threads=threads, **task["options"])
+
+    lengths, threads = task["lengths"], task["threads"]
+    reranker = load(threads[-1])
+    reranker.score(PAIRS[:1])
+    tell("load_seconds", time.time() - _started())
+    pairs = {length: pair_of(reranker, length) for length in lengths}
+    for length in lengths:
+        count = 2 * threads[-1]
+        tell("length", 1e3 * _seconds(reranker, [pairs[length]] * count, task["seconds"]) / count, at=length)
+    tell("peak_gb", _peak_gb())
+    length = min(lengths, key=lambda length: abs(length - 256))
+    for number in threads:
+        if number != threads[-1]:
+            del reranker
+            reranker = load(number)
+        count = 2 * number
+        rate = count / _seconds(reranker, [pairs[length]] * count, task["seconds"])
+        tell("threads", rate, at=number, length=length)
+
+
+def pair_of(reranker: Reranker, tokens: int) -> tuple[str, str]:
+    """A pair of real text, Chinese and English, as near to `tokens` tokens as its end allows, and not above."""
+    query = PAIRS[0][0]
+    text = " ".join(document for _, document in PAIRS) * 20
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        (pair,) = reranker.tokenizer.encode([(query, text[:middle])])
+        if len(pair) + pair.truncated_tokens <= tokens:
+            low = middle
+        else:
+            high = middle - 1
+    return query, text[:low]
+
+
+def _seconds(reranker: Reranker, pairs: Sequence[tuple[str, str]], least: float) -> float:
+    """The median time of scoring the pairs, over at least `least` seconds and three runs after a first one."""
+    reranker.score(pairs)
+    runs: list[float] = []
+    while len(runs) < _RUNS or sum(runs) < least:
+        start = time.perf_counter()
+        reranker.score(pairs)
+        runs.append(time.perf_counter() - start)
+    return median(runs)
+
+
+def _started() -> float:
+    """When this process began, as time.time() counts; where the system does not tell, when it got here."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        uptime = float(Path("/proc/uptime").read_text().split()[0])
+        return time.time() - uptime + ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return _HERE
+
+
+def _peak_gb() -> float | None:
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    except OSError:
+        return None
+    return int(found[1]) * 1024 / 1e9 if found else None
+
+
+_HERE = time.time()
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""`bge-cpu bench`: which mode is the fastest on this machine, in a table and a picture."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from bge_cpu.bench import Measured, measure, recommendation
+from bge_cpu.checkpoint import open_checkpoint
+from bge_cpu.cli.options import CacheDir, LocalFilesOnly, MaxLength, MinFidelity, Model, Revision, min_fidelity
+from bge_cpu.cpu import available_cpus
+from bge_cpu.engines import EXTRAS, check_mode
+from bge_cpu.errors import BgeCpuError, InputError
+from bge_cpu.evaluation.first_stage import needs_extra
+
+_LENGTHS = (32, 64, 128, 256, 512)
+_QUICK_LENGTHS = (32, 256)
+
+
+def bench(
+    model: Model = "BAAI/bge-reranker-v2-m3",
+    modes: Annotated[
+        list[str] | None,
+        typer.Option("--mode", help=f"{', '.join(EXTRAS)}; repeatable; default: all.", show_default=False),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer points, shorter.")] = False,
+    chart: Annotated[Path | None, typer.Option("--chart", help="Draw the figures: a .svg or .png file.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures there.")] = None,
+    max_length: MaxLength = 512,
+    revision: Revision = None,
+    local_files_only: LocalFilesOnly = False,
+    cache_dir: CacheDir = None,
+    fidelity: MinFidelity = "0.98",
+) -> None:
+    """Measure every mode on this machine: time over length, rate over threads, memory, and which to use.
+
+    Leave the machine alone meanwhile: what else runs is measured, too.
+    """
+    chosen = [check_mode(mode) for mode in dict.fromkeys(modes or EXTRAS)]
+    if chart is not None and chart.suffix not in (".svg", ".png"):
+        raise InputError(f"--chart names a .svg or .png file, not {chart}")
+    draw = None if chart is None else needs_extra("bge_cpu.bench.chart").draw
+    checkpoint = open_checkpoint(model, revision=revision, local_files_only=local_files_only)
+    options: dict[str, Any] = {
+        "model": model,
+        "max_length": max_length,
+        "revision": revision,
+        "local_files_only": True,  # what was not here is now
+        "cache_dir": None if cache_dir is None else str(cache_dir),
+        "min_fidelity": min_fidelity(fidelity),
+    }
+    lengths = [length for length in (_QUICK_LENGTHS if quick else _LENGTHS) if length <= max_length] or [max_length]
+    threads = _thread_counts(quick=quick)
+    results = []
+    with _progress_bar() as bar:
+        task = bar.add_task("", total=len(chosen) * (len(lengths) + len(threads) + 2))
+        for number, mode in enumerate(chosen, 1):
+            bar.update(task, description=mode)
+            results.append(
+                measure(
+                    mode,
+                    options,
+                    lengths=lengths,
+                    threads=threads,
+                    seconds=0.5 if quick else 2.0,
+                    progress=lambda point: bar.advance(task),
+                )
+            )
+            bar.update(task, completed=number * (len(lengths) + len(threads) + 2))
+    console = Console(highlight=False)
+    console.print(_table(results))
+    console.print(recommendation(results))
+    if json_file is not None:
+        json_file.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n", encoding="utf-8")
+    if all(result.refused is not None for result in results):
+        raise BgeCpuError("no mode could run", hint="bge-cpu doctor says what is missing")
+    if draw is not None and chart is not None:
+        draw(results, chart, title=f"{checkpoint.name}, {available_cpus()} CPUs")
+
+
+def _thread_counts(*, quick: bool) -> list[int]:
+    """1, 2, 4 ... and all CPUs; in haste 1 and all."""
+    most = available_cpus()
+    doubled = [2**power for power in range(most.bit_length()) if 2**power < most]
+    return sorted({*(doubled[:1] if quick else doubled), most})
+
+
+def _progress_bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description:10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+def _table(results: list[Measured]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("mode")
+    ran = [result for result in results if result.refused is None]
+    columns = [f"{length} tokens" for length in sorted(ran[0].ms_by_length)] if ran else []
+    for column in [*columns, "pairs/s", "one thread", "peak memory", "first score"]:
+        table.add_column(column, justify="right")
+    for result in sorted(ran, key=lambda result: result.ms):
+        rates = result.rate_by_threads
+        table.add_row(
+            result.mode,
+            *(f"{ms:,.1f} ms" for _, ms in sorted(result.ms_by_length.items())),
+            f"{rates[max(rates)]:,.1f}",
+            f"{rates[1]:,.1f}" if 1 in rates else "",
+            "" if result.peak_gb is None else f"{result.peak_gb:.2f} GB",
+            f"{result.load_seconds:.1f} s",
+        )
+    left_out = [f"{result.mode}: {result.refused}" for result in results if result.refused is not None]
+    length = ran[0].rate_length if ran else 0
+    table.caption = "\n".join([f"pairs/s: at {length} tokens, on all CPUs and on one.", *left_out])
+    table.caption_justify = "left"
+    return table
