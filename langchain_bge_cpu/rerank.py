@@ -6,14 +6,14 @@ from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManager, CallbackManager, Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
-from langchain_core.load.serializable import Serializable
 from pydantic import Field
 
 from bge_cpu.adapters import CONFIG, Count, RankOptions, in_thread
 from bge_cpu.ranking import Ranked
+from langchain_bge_cpu.writable import Writable
 
 
-class BgeCpuRerank(RankOptions, Serializable, BaseDocumentCompressor):
+class BgeCpuRerank(RankOptions, Writable, BaseDocumentCompressor):
     """Reranks documents with a cross-encoder on the CPU; safe to share between threads and tasks.
 
     The documents that are returned are copies with their score in `metadata["relevance_score"]`, a float, and with
@@ -28,16 +28,6 @@ class BgeCpuRerank(RankOptions, Serializable, BaseDocumentCompressor):
         """Load, if that is asked for."""
         CallbackManager.configure()  # imports LangChain's tracers: a third of a second that no event loop should wait
         super().model_post_init(context)
-
-    @classmethod
-    def is_lc_serializable(cls) -> bool:
-        """Its options can be written down with `dumpd`."""
-        return True
-
-    @classmethod
-    def get_lc_namespace(cls) -> list[str]:
-        """Where `load` finds this class."""
-        return ["langchain_bge_cpu"]
 
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
