@@ -353,8 +353,8 @@ def test_an_exported_folder_runs_in_its_mode_and_no_other(tiny_xlmr: Path, tmp_p
     pairs = [("panda", "a bear"), ("panda", "竹子")]
     source = Reranker.load(tiny_xlmr, mode=mode, min_fidelity=None)
     out = export(tiny_xlmr, tmp_path / "out", mode=mode, min_fidelity=None)
-    assert Reranker.load(out).score(pairs) == source.score(pairs)
-    assert Reranker.load(out, mode=mode).score(pairs) == source.score(pairs)
+    assert Reranker.load(out, min_fidelity=None).score(pairs) == source.score(pairs)
+    assert Reranker.load(out, mode=mode, min_fidelity=None).score(pairs) == source.score(pairs)
     with pytest.raises(InputError, match=f"was exported for mode '{mode}', not 'fp32'"):
         Reranker.load(out, mode="fp32")
 
