@@ -25,12 +25,12 @@ def main() -> None:
     try:
         _measure(task, answers)
     except BgeCpuError as error:
-        print(json.dumps({"point": "refused", "value": str(error)}), file=answers)
+        answers.write(json.dumps({"point": "refused", "value": str(error)}) + "\n")
 
 
 def _measure(task: dict[str, Any], answers: Any) -> None:
     def tell(point: str, value: float | None, **more: Any) -> None:
-        print(json.dumps({"point": point, "value": value, **more}), file=answers)
+        answers.write(json.dumps({"point": point, "value": value, **more}) + "\n")
 
     def load(threads: int) -> Reranker:
         return Reranker.load(mode=task["mode"], threads=threads, **task["options"])
