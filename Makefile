@@ -36,7 +36,7 @@ test: .venv/.dev
 bench: .venv/.dev
 	$(BIN)/python -m pip install --quiet --group benchmark
 	@[ -f $(BENCH)/checkpoint/model.safetensors ] || $(BIN)/python benchmarks/make_checkpoint.py $(BENCH)/checkpoint
-	$(BIN)/python benchmarks/article.py $(BENCH)/checkpoint --work $(BENCH)
+	$(BIN)/python benchmarks/peers.py $(BENCH)/checkpoint --here --work a --work-dir $(BENCH)
 
 clean:
 	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -94,7 +94,7 @@ def main() -> None:
         rounds=options.rounds,
         first=chooser.choose("b").pairs[: os.cpu_count()],
         sample=sample.pairs if sample else [],
-        reserve_gb=3 * weights_gb + 1,  # PyTorch's dynamic INT8 takes most while it loads
+        reserve_gb=5 * weights_gb + 1,  # for loading the next one, and for what all of them take when they score
         save=save,
     )
     if ours:

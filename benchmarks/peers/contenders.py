@@ -43,11 +43,11 @@ BUILDS = {
     "int8": Build("bge-cpu-torch", "bge_cpu"),
 }
 BASELINE = "article-fp32"
-CONTENDERS = {  # in the order in which they are loaded: who takes most for a moment first, rivals together
+CONTENDERS = {  # in the order in which they are loaded, so that rivals share a group
     "article-fp32": Contender("article", "article", note="PyTorch, batches of 8 in the given order"),
     "article-int8": Contender("article", "article", note="PyTorch's dynamic INT8 of every linear layer, batches of 8"),
-    "article-onnx": Contender("onnxruntime", "article_onnx", "export", "the float32 export, batches of 8"),
-    "ort-int8": Contender("onnxruntime", "article_onnx", "ort-int8", "quantize_dynamic of the export, batches of 8"),
+    "onnx-int8": Contender("bge-cpu", "bge_cpu", "onnx-int8"),
+    "onnx": Contender("bge-cpu", "bge_cpu"),
     "openvino-int8": Contender(
         "openvino",
         "openvino",
@@ -60,8 +60,8 @@ CONTENDERS = {  # in the order in which they are loaded: who takes most for a mo
         "openvino-int8",
         "CrossEncoder, static INT8 as documented, sorted, batches of 32; calibrated on local texts, not SST-2",
     ),
-    "onnx-int8": Contender("bge-cpu", "bge_cpu", "onnx-int8"),
-    "onnx": Contender("bge-cpu", "bge_cpu"),
+    "article-onnx": Contender("onnxruntime", "article_onnx", "export", "the float32 export, batches of 8"),
+    "ort-int8": Contender("onnxruntime", "article_onnx", "ort-int8", "quantize_dynamic of the export, batches of 8"),
     "bf16": Contender("bge-cpu-torch", "bge_cpu"),
     "int8": Contender("bge-cpu-torch", "bge_cpu", "int8"),
     "fp32": Contender("bge-cpu-torch", "bge_cpu"),

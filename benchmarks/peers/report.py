@@ -22,6 +22,7 @@ COLUMNS = {
     "anon_gb": ("anon", ".2f"),
     "load_seconds": ("load", ".1f"),
     "megabytes": ("MB", ",.0f"),
+    "largest_difference": ("diff", ".0e"),
     "spearman": ("Spearman", ".4f"),
     "ndcg": ("nDCG@10", ".4f"),
     "others_share": ("others", ".0%"),
@@ -29,8 +30,8 @@ COLUMNS = {
 LEGEND = f"""\
 times: as fast as {BASELINE}. GB: the peak of resident memory (VmHWM), of a fresh start or in this work, with what
 was mapped of files; anon: without that, after the last round. load: seconds from starting the interpreter to the first
-scores. MB: installed in the contender's environment. others: the share of the CPUs that other processes took in the
-worst round; above {BUSY:.0%} (!) run again."""
+scores. MB: installed in the contender's environment. diff: the largest difference of a logit to {BASELINE}'s. others:
+the share of the CPUs that other processes took in the worst round; above {BUSY:.0%} (!) run again."""
 FIDELITY = "Spearman: correlation with article-fp32's scores of 1,000 pairs. nDCG@10: candidates of trec_dl19 reranked."
 
 

@@ -65,27 +65,34 @@ def contenders(
                 "megabytes": bench.environment(about.environment).megabytes,
                 "load_seconds": median(start["seconds"] for start in entrant.starts) if entrant.starts else None,
                 "starts": entrant.starts,
-                "works": {work.name: figures(entrant, work, config) for work in works if work.name in entrant.rounds},
+                "works": {
+                    work.name: figures(entrant, entrants[0], work, config)
+                    for work in works
+                    if work.name in entrant.rounds
+                },
             }
             if sample and entrant.logits and entrants[0].logits:
                 found[entrant.name] |= sample.compare(entrants[0].logits, entrant.logits)
     return found
 
 
-def figures(entrant: Entrant, work: Work, config: dict[str, Any]) -> dict[str, Any]:
+def figures(entrant: Entrant, reference: Entrant, work: Work, config: dict[str, Any]) -> dict[str, Any]:
     """What a table says of a contender's rounds over a work, and the rounds themselves."""
     rounds = entrant.rounds[work.name]
     seconds, pairs = median(found["seconds"] for found in rounds), len(work.pairs)
-    baseline = entrant.baseline.get(work.name)
+    baseline = seconds if entrant is reference else entrant.baseline.get(work.name)  # that of its own group
     scores = [found["scores"] for found in rounds]
+    expected = reference.rounds[work.name][0]["scores"] if work.name in reference.rounds else scores[0]
     return {
         "ms_per_pair": seconds / pairs * 1e3,
         "pairs_per_second": pairs / seconds,
         "times_as_fast": baseline / seconds if baseline else None,
+        "baseline_ms_per_pair": baseline / pairs * 1e3 if baseline else None,
         "peak_gb": max(found["peak_gb"] for found in [*entrant.starts, *rounds]),
         "anon_gb": rounds[-1]["anon_gb"],
         "gops": operations(config, work.lengths) / seconds / 1e9,
         "others_share": max(found["others_share"] for found in rounds),
+        "largest_difference": max(abs(one - other) for one, other in zip(scores[0], expected, strict=True)),
         "largest_change_between_rounds": max(max(each) - min(each) for each in zip(*scores, strict=True)),
         "rounds": [{key: value for key, value in found.items() if key != "scores"} for found in rounds],
     }
