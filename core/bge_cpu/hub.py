@@ -21,6 +21,9 @@ _FILES = [
     "model.safetensors",
     "model.safetensors.index.json",
     "model-*-of-*.safetensors",
+    "bge_cpu.json",  # these three are in exported folders only
+    "manifest.json",
+    "fidelity.json",
 ]
 
 

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from bge_cpu import Reranker
+from bge_cpu.export import export
+
 COMMIT = "c0ffee" * 6 + "cafe"
 REPO = "someone/tiny-reranker"
 SCORE = """
@@ -20,7 +23,7 @@ from bge_cpu import Reranker
 options = eval(sys.argv[1])
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    print(Reranker.load("someone/tiny-reranker", mode="onnx", **options).score([("panda", "a bear")]))
+    print(Reranker.load("someone/tiny-reranker", **{"mode": "onnx"} | options).score([("panda", "a bear")]))
 print([str(warning.message) for warning in caught if "Hub" in str(warning.message)], file=sys.stderr)
 """
 
@@ -124,6 +127,18 @@ def test_only_what_is_needed_is_fetched(hub: Hub, tmp_path: Path, tiny_xlmr: Pat
     assert score(tmp_path, hub.url).returncode == 0
     fetched = {path.name for path in tmp_path.rglob("snapshots/*/*")}
     assert fetched == {"config.json", "tokenizer.json", "model.safetensors"}
+
+
+def test_an_exported_folder_runs_in_its_mode_from_the_hub_too(tmp_path: Path, tiny_xlmr: Path) -> None:
+    exported = export(tiny_xlmr, tmp_path / "exported", mode="onnx-int8", min_fidelity=None)
+    hub = Hub(exported)
+    try:
+        done = score(tmp_path / "home", hub.url, "dict(mode=None, min_fidelity=None)")
+    finally:
+        hub.close()
+    local = Reranker.load(exported, min_fidelity=None)
+    assert local.mode == "onnx-int8"
+    assert eval(done.stdout) == local.score([("panda", "a bear")]), done.stderr
 
 
 def test_errors_say_why(hub: Hub, tmp_path: Path) -> None:
