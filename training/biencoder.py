@@ -16,9 +16,10 @@ from training.workers import workers
 
 Float16 = NDArray[np.float16]
 
+LIMIT = 512  # tokens of a text, special ones included
+
 _SHARD = 2_048  # texts between two writes to disk
 _TOKENS = 2_048  # per batch, padding included
-_LIMIT = 512
 
 
 def embed(base: Path, texts: Sequence[str], cache: Path) -> Float16:
@@ -59,9 +60,9 @@ class _Encoder:
     def __call__(self, texts: Sequence[str]) -> Float16:
         ids = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
         longest = max(range(len(ids)), key=lambda index: len(ids[index]))
-        if len(ids[longest]) > _LIMIT:
+        if len(ids[longest]) > LIMIT:
             raise ValueError(
-                f"a text of {len(ids[longest])} tokens, at most {_LIMIT} are read: {texts[longest][:60]!r}..."
+                f"a text of {len(ids[longest])} tokens, at most {LIMIT} are read: {texts[longest][:60]!r}..."
             )
         batches = list(_batches([len(each) for each in ids]))
         made = np.empty((len(ids), self._model.config.hidden_size), np.float16)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,8 @@ class Lists:
 
     def __init__(self, folder: Path, name: str, candidates: int) -> None:
         self._candidates = candidates
-        self._passages = [json.loads(line)["text"] for line in _lines(folder / "passages.jsonl")]
-        self._lists = [json.loads(line) for line in _lines(folder / f"{name}.jsonl")]
+        self._passages = [row["text"] for row in _rows(folder / "passages.jsonl")]
+        self._lists = _rows(folder / f"{name}.jsonl")
         self._order = lru_cache(maxsize=2)(self._shuffled)
         if not self._lists:
             raise ValueError(f"{folder / name}.jsonl has no lists")
@@ -78,5 +79,6 @@ class Lists:
         )
 
 
-def _lines(file: Path) -> list[str]:
-    return file.read_text(encoding="utf-8").splitlines()
+def _rows(file: Path) -> list[dict[str, Any]]:
+    with file.open(encoding="utf-8") as stream:
+        return [json.loads(line) for line in stream]

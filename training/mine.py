@@ -25,7 +25,7 @@ class Query:
 
     Attributes:
         text: The query.
-        lang: "en", "zh", "zh-Hant"; negatives are mined among passages of the same.
+        lang: "en", "zh", "zh-Hant"; BM25's and the bi-encoder's negatives are of the same, random ones of any.
         source: The data set.
         positive: Whether `own` answer it; False for an excerpt.
         own: Passages, by number.

@@ -30,8 +30,9 @@ def plot(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, float], out:
     left.set(title="loss", xlabel="step", ylabel="nats per list")
     left.legend()
     for number, (name, baseline) in enumerate(baselines.items()):
-        values = [row["validation"][name] for row in checks]
-        right.plot([row["step"] for row in checks], values, "o-", color=f"C{number}", label=name)
+        found = [row for row in checks if name in row["validation"]]  # it may have been added on a resumption
+        values = [row["validation"][name] for row in found]
+        right.plot([row["step"] for row in found], values, "o-", color=f"C{number}", label=name)
         right.axhline(baseline, color=f"C{number}", linestyle=":")
     right.set(title="nDCG@10 (dotted: BM25)", xlabel="step")
     right.legend()

@@ -3,8 +3,9 @@
     python -m training.prepare ../shared/data/train/*.jsonl.gz --base BASE --out LISTS
 
 Long passages are cut into windows of several lengths. Each question gets the window of its positive passage that the
-teacher likes best, and negatives mined with BM25 and with the base model as a bi-encoder. Some questions are put as
-keywords. Some queries are excerpts of passages: they have the teacher's scores but no positive.
+teacher likes best, and up to 15 negatives: mined with BM25 and with the base model as a bi-encoder, given by the data
+set, and random. Some questions are put as keywords. Some queries are excerpts of passages: they have the teacher's
+scores but no positive. Queries that are too long to embed are left out.
 
 The teacher's score is the bi-encoder's cosine plus a little of the BM25 score, which ranks better than either alone.
 
@@ -27,7 +28,7 @@ from rich.progress import track
 from tokenizers import Tokenizer
 
 from training import texts
-from training.biencoder import embed
+from training.biencoder import LIMIT, embed
 from training.mine import Collection, Miner, Query
 
 LIMITS = (40, 80, 160, 240)  # tokens; each passage draws one, so that length says nothing about relevance
@@ -122,6 +123,9 @@ def prepare(files: Sequence[Path], base: Path, out: Path, *, most: int, seed: in
     collection, queries = gather(records, length, rng)
     windows = collection.windows
     yield f"{len(records):,} records, {len(collection.numbers):,} passages, {len(windows):,} windows"
+    lengths = [len(encoding.ids) for encoding in tokenizer.encode_batch([f"query: {query.text}" for query in queries])]
+    queries = [query for query, tokens in zip(queries, lengths, strict=True) if tokens <= LIMIT]
+    yield f"{len(queries):,} queries, {len(lengths) - len(queries):,} of over {LIMIT} tokens left out"
     cache = out / "embeddings"
     vectors = embed(base, [f"passage: {text}" for text in windows], cache).astype(np.float32)
     query_vectors = embed(base, [f"query: {query.text}" for query in queries], cache).astype(np.float32)

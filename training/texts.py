@@ -43,22 +43,36 @@ class Record:
 
 
 def read(file: Path) -> Iterator[Record]:
-    """The records of a JSONL file (.gz or plain), in order.
+    """The records of a JSONL file (.gz or plain), in order. Blank lines and fields of other names are passed over.
 
     Raises:
         ValueError: A line is not a record; it names file, line and field.
     """
-    with (gzip.open if file.suffix == ".gz" else open)(file, "rt", encoding="utf-8") as stream:
+    with (gzip.open if file.suffix == ".gz" else open)(file, "rb") as stream:
         for number, line in enumerate(stream, 1):
-            record = json.loads(line)
-            for field, kind in FIELDS.items():
-                if not isinstance(record.get(field), kind):
-                    raise ValueError(
-                        f"{file}:{number}: {field} is a {kind.__name__}, not {type(record.get(field)).__name__}"
-                    )
-                if kind is str and not record[field].strip():
-                    raise ValueError(f"{file}:{number}: {field} is empty")
-            yield Record(**{**record, "negatives": tuple(record["negatives"])})
+            if line.strip():
+                try:
+                    yield _record(line)
+                except ValueError as error:
+                    raise ValueError(f"{file}:{number}: {error}") from None
+
+
+def _record(line: bytes) -> Record:
+    try:
+        found = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"a record is an object with {', '.join(FIELDS)}, not {type(found).__name__}")
+    for field, kind in FIELDS.items():
+        if not isinstance(found.get(field), kind):
+            raise ValueError(f"{field} is a {kind.__name__}, not {type(found.get(field)).__name__}")
+        if kind is str and not found[field].strip():
+            raise ValueError(f"{field} is empty")
+    for text in found["negatives"]:
+        if not isinstance(text, str):
+            raise ValueError(f"negatives is a list of str, not of {type(text).__name__}")
+    return Record(**{**{field: found[field] for field in FIELDS}, "negatives": tuple(found["negatives"])})
 
 
 def sentences(text: str) -> list[str]:
@@ -73,7 +87,8 @@ def sentences(text: str) -> list[str]:
 def windows(text: str, length: Callable[[Sequence[str]], list[int]], limit: int) -> list[str]:
     """Cut a text between sentences into windows of about equal length, none longer than `limit`.
 
-    A single sentence longer than `limit` is cut into even parts; nothing is dropped.
+    A single sentence longer than `limit` is cut into even parts; nothing but space around windows is dropped. A window
+    that is too long all the same, since tokens do not lie evenly in it, is halved until it fits or is one character.
 
     Args:
         text: Any text.
@@ -97,7 +112,18 @@ def windows(text: str, length: Callable[[Sequence[str]], list[int]], limit: int)
         made[-1] += part
         held += tokens
         seen += tokens
-    return [window.strip() for window in made if window.strip()]
+    return _halved([window.strip() for window in made if window.strip()], length, limit)
+
+
+def _halved(parts: list[str], length: Callable[[Sequence[str]], list[int]], limit: int) -> list[str]:
+    made: list[str] = []
+    for part, tokens in zip(parts, length(parts), strict=True):
+        if tokens <= limit or len(part) == 1:
+            made.append(part)
+        else:
+            middle = len(part) // 2
+            made += _halved([part[:middle].strip(), part[middle:].strip()], length, limit)
+    return made
 
 
 def keywords(query: str, lang: str) -> str:

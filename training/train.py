@@ -2,7 +2,7 @@
 
     python -m training.train --base SMALL --lists LISTS --run RUN
 
-RUN/log.jsonl has a line per step (loss, learning rate, pairs, tokens cut, seconds) and per validation (held-out loss,
+RUN/log.jsonl has a line per step (loss, learning rate, pairs, pairs cut, seconds) and per validation (held-out loss,
 nDCG@10), RUN/plot.png a picture of it, RUN/state.pt all that the run needs to go on. A run that was killed goes on from
 its last state to the same losses when it is started again with the same options; with more --steps it gets longer.
 """
@@ -168,13 +168,15 @@ def train(options: argparse.Namespace, pool: Executor) -> Iterator[str]:
     yield f"BM25: {_shown(baselines)}"
     for step in track(range(training.step + 1, options.steps + 1), description="training"):
         run.append(training.advance())
+        row = None
         if step % options.validate_every == 0 or step == options.steps:
             row = training.check(judged)
             run.append(row)
-            plot(run.rows(), baselines, run.folder / "plot.png")
-            yield f"step {step:,}: {_shown({'held-out loss': row['heldout'], **row['validation']})}"
         if step % options.save_every == 0 or step == options.steps:
             run.save(training.state())
+        if row:
+            plot(run.rows(), baselines, run.folder / "plot.png")
+            yield f"step {step:,}: {_shown({'held-out loss': row['heldout'], **row['validation']})}"
 
 
 def _shown(values: Mapping[str, float]) -> str:

@@ -117,8 +117,8 @@ def encoded(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[list[int]]:
 
 def read(file: Path) -> Iterator[str]:
     """The texts of a JSONL file (.gz or plain): every string in the fields text, query, positive and negatives."""
-    with (gzip.open if file.suffix == ".gz" else open)(file, "rt", encoding="utf-8") as stream:
-        for record in map(json.loads, stream):
+    with (gzip.open if file.suffix == ".gz" else open)(file, "rb") as stream:
+        for record in map(json.loads, filter(bytes.strip, stream)):
             yield from (record[field] for field in ("text", "query", "positive") if isinstance(record.get(field), str))
             yield from record.get("negatives", [])
 

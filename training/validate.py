@@ -33,8 +33,8 @@ class Judged:
             query, document, gain = line.split("\t")[:3]
             if gain.isdigit() and int(gain) > 0:  # the first line may be a header
                 gains.setdefault(query, {})[document] = int(gain)
-        lines = (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines()
-        judged = [record for record in map(json.loads, lines) if record["id"] in gains]
+        with (folder / "queries.jsonl").open(encoding="utf-8") as stream:
+            judged = [record for record in map(json.loads, stream) if record["id"] in gains]
         count = min(queries, len(judged))
         chosen = [judged[place * len(judged) // count] for place in range(count)]
         ids = list(corpus)

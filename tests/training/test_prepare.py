@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from training import mine, prepare
-from training.lists import Lists
+from training.lists import Listed, Lists
 
 
 def rows(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n")[:-1]]
 
 
 def test_lists_have_the_positive_first_and_no_other_answer(lists: Path, records: Path) -> None:
@@ -45,6 +45,26 @@ def test_same_seed_same_files_and_embeddings_are_reused(
     list(prepare.prepare([records], base, tmp_path, most=5_000, seed=1))
     for name in ("lists.jsonl", "heldout.jsonl", "passages.jsonl"):
         assert (tmp_path / name).read_bytes() == (lists / name).read_bytes()
+
+
+def test_queries_too_long_to_embed_are_left_out_and_counted(records: Path, base: Path, tmp_path: Path) -> None:
+    more = tmp_path / "records.jsonl"
+    long = {"query": "fox " * 600, "positive": "A fox.", "negatives": [], "lang": "en", "source": "toy"}
+    more.write_text(records.read_text(encoding="utf-8") + json.dumps(long) + "\n", encoding="utf-8")
+    said = list(prepare.prepare([more], base, tmp_path, most=5_000, seed=1))
+    assert "1 of over 512 tokens left out" in said[1]
+    found = rows(tmp_path / "lists.jsonl") + rows(tmp_path / "heldout.jsonl")
+    assert found and all(len(row["query"]) < 512 for row in found)
+
+
+def test_separators_that_json_leaves_as_they_are_end_no_line(tmp_path: Path) -> None:
+    query, passage = ("\u2028".join(f"{word}\u2029and\u0085more" for word in words) for words in ("ab", "cd"))
+    prepare.write(tmp_path / "passages.jsonl", [{"text": passage, "lang": "en"}])
+    prepare.write(
+        tmp_path / "lists.jsonl", [{"query": query, "positive": True, "candidates": [0], "scores": [0.5]}] * 2
+    )
+    assert Lists(tmp_path, "lists", candidates=1).at(0, 1, seed=0) == [Listed(query, (passage,), (0.5,), True)]
+    assert len(rows(tmp_path / "lists.jsonl")) == 2
 
 
 def test_an_epoch_has_every_list_once(lists: Path) -> None:

@@ -1,6 +1,7 @@
 import doctest
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, strategies
 from training import bm25, texts, trim, validate
 from training import train as training_command
 
+GOOD = {"query": "q", "positive": "p", "negatives": ["n"], "lang": "en", "source": "toy"}
 TEXT = "第一句话。第二句话！Third sentence, 3.5 mm long. Fourth? 最后一句没有句号"
 
 
@@ -27,6 +29,24 @@ def test_windows_are_within_the_limit_and_lose_nothing(text: str, limit: int) ->
     made = texts.windows(text, characters, limit)
     assert "".join("".join(made).split()) == "".join(text.split())
     assert all(0 < len(window) <= limit for window in made)
+
+
+@given(strategies.text(alphabet="-x。 \n", max_size=200), strategies.integers(1, 50))
+def test_windows_are_within_the_limit_where_tokens_lie_unevenly(text: str, limit: int) -> None:
+    def counted(parts: Sequence[str]) -> list[int]:
+        return [part.count("x") for part in parts]
+
+    made = texts.windows(text, counted, limit)
+    assert "".join("".join(made).split()) == "".join(text.split())
+    assert all(window and window.count("x") <= limit for window in made)
+    assert texts.windows("-" * 50 + "x" * 50, counted, 25) == ["-" * 50, "x" * 25, "x" * 25]
+
+
+def test_a_character_longer_than_the_limit_is_left_whole() -> None:
+    assert texts.windows("﷽a", lambda parts: [18 * part.count("﷽") + part.count("a") for part in parts], 10) == [
+        "﷽",
+        "a",
+    ]
 
 
 def test_windows_are_about_equal_and_end_with_sentences() -> None:
@@ -50,16 +70,26 @@ def test_keywords_leave_short_queries_alone() -> None:
     assert texts.keywords("是谁？", "zh") == "是谁？"
 
 
-def test_a_faulty_record_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        (json.dumps({**GOOD, "negatives": "n"}), "negatives is a list, not str"),
+        (json.dumps({**GOOD, "negatives": ["n", None]}), "negatives is a list of str, not of NoneType"),
+        (json.dumps({**GOOD, "query": " "}), "query is empty"),
+        (json.dumps({"query": "q"}), "positive is a str, not NoneType"),
+        ("[1]", "a record is an object with query, positive, negatives, lang, source, not list"),
+        ("{'query'", "no JSON: Expecting property name"),
+        ("\udcff", "no JSON: 'utf-8' codec can't decode byte 0xff"),
+    ],
+)
+def test_a_faulty_record_is_named(line: str, fault: str, tmp_path: Path) -> None:
     file = tmp_path / "records.jsonl"
-    good = {"query": "q", "positive": "p", "negatives": [], "lang": "en", "source": "toy"}
-    file.write_text(json.dumps(good) + "\n" + json.dumps({**good, "negatives": "n"}) + "\n")
-    with pytest.raises(ValueError, match=r"records\.jsonl:2: negatives is a list, not str"):
+    file.write_text(f"{json.dumps(GOOD)}\n\n{line}\n", encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(ValueError, match=rf"records\.jsonl:3: {fault}"):
         list(texts.read(file))
 
 
-def test_an_empty_query_is_named(tmp_path: Path) -> None:
+def test_blank_lines_and_other_fields_are_passed_over(tmp_path: Path) -> None:
     file = tmp_path / "records.jsonl"
-    file.write_text(json.dumps({"query": " ", "positive": "p", "negatives": [], "lang": "en", "source": "toy"}) + "\n")
-    with pytest.raises(ValueError, match=r"records\.jsonl:1: query is empty"):
-        list(texts.read(file))
+    file.write_text("\n" + json.dumps({**GOOD, "id": 7}) + "\n \n" + json.dumps(GOOD))
+    assert list(texts.read(file)) == [texts.Record("q", "p", ("n",), "en", "toy")] * 2

@@ -1,5 +1,7 @@
+import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -15,6 +17,7 @@ from tokenizers import Tokenizer
 from bge_cpu import Reranker
 from training import loss
 from training.run import Run
+from training.validate import Judged
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 40
@@ -37,6 +40,18 @@ def whole(run: Runner, arguments: list[object], tmp_path_factory: pytest.TempPat
     """A run that nobody interrupted."""
     folder = tmp_path_factory.mktemp("whole")
     run("train", *arguments, "--run", folder)
+    return folder
+
+
+@pytest.fixture
+def judged(tmp_path: Path) -> Path:
+    """An evaluation folder of one query; its text has characters that end lines for `str.splitlines`."""
+    folder = tmp_path / "judged"
+    folder.mkdir()
+    with gzip.open(folder / "corpus.jsonl.gz", "wt", encoding="utf-8") as stream:
+        stream.write('{"id": "d1", "text": "the fox\u2028jumps"}\n{"id": "d2", "text": "a lazy dog"}\n')
+    (folder / "queries.jsonl").write_text('{"id": "q1", "text": "the\u2028fox\u2029or\u0085so"}\n', encoding="utf-8")
+    (folder / "qrels.tsv").write_text("q1\td1\t1\n")
     return folder
 
 
@@ -69,6 +84,27 @@ def test_killed_and_resumed_it_is_the_same_curve(
     assert losses(tmp_path) == losses(whole)
     checks = [[row for row in rows(folder) if "validation" in row] for folder in (tmp_path, whole)]
     assert checks[0] == checks[1]
+
+
+def test_a_resumed_run_may_get_other_validation_sets(
+    run: Runner, arguments: list[object], whole: Path, judged: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(whole, tmp_path / "run")
+    run("train", *arguments, "--run", folder, "--steps", STEPS + 1, "--validation", judged)
+    assert rows(folder)[-1]["validation"].keys() == {judged.name}
+
+
+def test_a_plot_that_fails_costs_no_step(run: Runner, arguments: list[object], whole: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(whole, tmp_path / "run", ignore=shutil.ignore_patterns("plot.png"))
+    (folder / "plot.png").mkdir()
+    with pytest.raises(subprocess.CalledProcessError):
+        run("train", *arguments, "--run", folder, "--steps", STEPS + 1)
+    state = Run(folder, json.loads((folder / "options.json").read_text())).restore()
+    assert state and state["step"] == STEPS + 1
+
+
+def test_queries_may_have_separators_that_end_no_line(judged: Path) -> None:
+    assert Judged(judged, queries=10, candidates=2).bm25 == 1.0
 
 
 def test_a_run_keeps_its_options(tmp_path: Path) -> None:

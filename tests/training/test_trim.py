@@ -38,7 +38,22 @@ def test_cost_of_held_out_texts(base: Path, small: Path) -> None:
     before, after = (Tokenizer.from_file(str(folder / "tokenizer.json")) for folder in (base, small))
     same = trim.cost(before, before, ["brown fox", "显卡"])
     assert (same.unknown, same.inflation) == (0.0, 1.0)
-    assert trim.cost(before, after, ["graphics unless evaluation"]).inflation >= 1.0
+    assert "word" in before.get_vocab() and "word" not in after.get_vocab()
+    longer = trim.cost(before, after, ["word"])
+    assert (longer.tokens, longer.unknown, longer.inflation) == (2, 0.0, 2.5)
+
+
+def test_cost_of_a_character_that_is_gone(base: Path) -> None:
+    before = Tokenizer.from_file(str(base / "tokenizer.json"))
+    kept = sorted(index for piece, index in before.get_vocab().items() if piece not in ("机", "机器"))
+    after = Tokenizer.from_str(json.dumps(trim.trimmed(json.loads(before.to_str()), kept)))
+    assert trim.cost(before, after, ["机"]) == trim.Cost(tokens=2, unknown=0.5, inflation=1.0)
+
+
+def test_texts_of_a_corpus_with_blank_lines(tmp_path: Path) -> None:
+    file = tmp_path / "corpus.jsonl"
+    file.write_text('{"text": "fox"}\n\n{"query": "dog", "negatives": ["cat"]}\n')
+    assert list(trim.read(file)) == ["fox", "dog", "cat"]
 
 
 def test_too_few_pieces(base: Path, tmp_path: Path) -> None:
