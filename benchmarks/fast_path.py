@@ -2,7 +2,7 @@
 
 Cost per token and the attention's share of it over the length of a pair, what a lone pair gains by all cores, what
 Python and the tokenizer add to a pair, and how resident memory grows. All with `onnx-int8` as a user would load it,
-without the gate. Everything but the lone pair runs on one thread; times are medians.
+without the gate. Times are medians, on one thread but where all cores are named.
 """
 
 import argparse
@@ -115,6 +115,8 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--memory", type=int, metavar="PAIRS", help="measure memory over so many pairs, too (10000)")
     options = parser.parse_args()
+    if options.memory is not None and (options.memory <= MEMORY_AT or options.memory % 100):
+        parser.error(f"--memory is a multiple of 100 above {MEMORY_AT}, not {options.memory}")
     limit = open_checkpoint(options.checkpoint).max_length or max(LENGTHS)
     lengths = [length for length in LENGTHS if length <= limit]
     console = Console(highlight=False)

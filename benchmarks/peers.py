@@ -53,6 +53,11 @@ def main() -> None:
         parser.error(f"no evaluation data at {DATA}: put the folder `shared` beside the repository")
     if not (options.checkpoint / "tokenizer.json").is_file():
         parser.error(f"no checkpoint at {options.checkpoint}")
+    for file in (options.json, options.plot):
+        if file and not file.parent.is_dir():
+            parser.error(f"{file} cannot be written: there is no folder {file.parent}")
+    if options.plot and options.plot.suffix not in (".svg", ".png"):
+        parser.error(f"--plot is a .svg or .png file, not {options.plot}")
     options.work_dir.mkdir(parents=True, exist_ok=True)
 
     config = json.loads((options.checkpoint / "config.json").read_text())

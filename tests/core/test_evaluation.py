@@ -48,8 +48,8 @@ def jsonl(records: Any) -> str:
     return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
 
 
-class OverlapEngine:
-    """Logit = how many of the query's tokens the document has too, times a factor."""
+class DistinctEngine:
+    """Logit = how many different tokens the pair has, times a factor."""
 
     def __init__(self, factor: float) -> None:
         self.factor = factor
@@ -59,7 +59,7 @@ class OverlapEngine:
 
 
 def fake(factor: float = 1.0, max_length: int = 512) -> Reranker:
-    return Reranker(PairTokenizer(checkpoints.tokenizer("xlm-roberta"), max_length), OverlapEngine(factor))
+    return Reranker(PairTokenizer(checkpoints.tokenizer("xlm-roberta"), max_length), DistinctEngine(factor))
 
 
 def test_both_layouts_give_the_same(tmp_path: Path) -> None:
@@ -169,7 +169,8 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
         excluded_tsv="q7\td2\nq1\td1\n",
     )
     task = prepare(read(folder), candidates=2)
-    assert list(task.queries) == ["q1", "q2", "q3", "q7"]
+    assert list(task.queries) == ["q1", "q2", "q3", "q4", "q7"]
+    assert task.run["q4"] == []
     assert task.notes == {
         "documents without text (left out)": 2,
         "judged queries that are unknown (passed over)": 1,
@@ -177,13 +178,12 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
         "queries without text (left out)": 1,
         "queries without a relevant document (left out)": 1,
         "candidates that the set excludes (left out)": 2,
-        "queries without a candidate (left out)": 1,
-        "queries without a relevant candidate (they stay, and count as 0)": 1,
+        "queries without a relevant candidate (they stay, and count as 0)": 2,
     }
     assert [document for document, _ in task.run["q1"]] == ["d2"]
     assert task.grades["q7"] == {"d4": 1, "gone": 1, "lost": 0}
     values = measure(task.grades, task.run, depth=2)["nDCG@10"]
-    assert values.tolist() == pytest.approx([1, 1, 1, 0])
+    assert values.tolist() == pytest.approx([1, 1, 1, 0, 0])
 
 
 def test_candidates_come_from_a_file_or_bm25(tmp_path: Path) -> None:
@@ -204,13 +204,26 @@ def test_candidates_come_from_a_file_or_bm25(tmp_path: Path) -> None:
 def test_queries_are_spread_evenly(tmp_path: Path) -> None:
     collection = read(write(tmp_path / "set"))
     assert list(prepare(collection, queries=2).queries) == ["q1", "q3"]
-    assert list(prepare(collection, queries=9).queries) == ["q1", "q2", "q3"]
+    assert list(prepare(collection, queries=9).queries) == ["q1", "q2", "q3", "q4"]
     for wrong in ({"queries": 0}, {"candidates": 0}):
         with pytest.raises(InputError, match="is a whole number of at least 1, not 0"):
             prepare(collection, **wrong)
     signs = Collection("signs", {"d1": "!!!"}, {"q1": "!!!"}, grades={"q1": {"d1": 1}})
-    with pytest.raises(InputError, match=r"queries without a candidate \(left out\): 1"):
+    with pytest.raises(InputError, match="queries without a relevant candidate"):
         prepare(signs)
+
+
+def test_queries_are_chosen_among_those_with_candidates(tmp_path: Path) -> None:
+    folder = write(tmp_path / "set", candidates_tsv="q3\td4\n")
+    task = prepare(read(folder), queries=1)
+    assert list(task.queries) == ["q3"]
+    assert task.notes["queries without a candidate (left out)"] == 3
+
+
+def test_without_grades_nothing_is_measured(tmp_path: Path) -> None:
+    task = prepare(read(write(tmp_path / "set"), judged=False))
+    with pytest.raises(InputError, match="set has no grades of relevance"):
+        evaluate([task], {"up": pytest.fail})
 
 
 def test_measures_as_by_hand() -> None:
@@ -275,7 +288,7 @@ def test_modes_are_compared_and_one_is_loaded_at_a_time(task: Task) -> None:
         progress=lambda *told: seen.append(told),
         done=lambda mode, name, reranked: kept.append((mode, name)),
     )
-    assert seen[:3] == [("up", "set", 1, 3), ("up", "set", 2, 3), ("up", "set", 3, 3)]
+    assert seen[:4] == [("up", "set", done, 4) for done in (1, 2, 3, 4)]
     assert kept == [("up", "set"), ("same", "set"), ("down", "set")]
     first, up, same, down = report.systems
     assert [system.name for system in report.systems] == ["BM25", "up", "same", "down"]
@@ -292,7 +305,7 @@ def test_modes_are_compared_and_one_is_loaded_at_a_time(task: Task) -> None:
 
 def test_low_grades_are_told(task: Task) -> None:
     (report,) = evaluate([task], {"up": fake}, min_grade=2)
-    assert report.notes["queries without a document of grade 2 (0 in MRR, P and Recall)"] == 1
+    assert report.notes["queries without a document of grade 2 (0 in MRR, P and Recall)"] == 2
 
 
 def test_truncation_is_counted_and_ties_keep_the_first_stages_order(task: Task) -> None:

@@ -1,6 +1,7 @@
 """`bge-cpu bench`: which mode is the fastest on this machine, and what it takes.
 
-Every mode is measured in a child process of its own (`child.py`), one after the other, so that its memory is its own.
+Every mode is measured in a child process of its own (`child.py`), one after the other, so that its memory is its own;
+and where an INT8 artifact may have to be built and checked, another child does that before.
 """
 
 import json
@@ -10,6 +11,8 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from bge_cpu.engines import INT8_MODES
 
 Progress = Callable[[str], None]
 
@@ -54,6 +57,7 @@ def measure(
     lengths: Sequence[int],
     threads: Sequence[int],
     seconds: float,
+    runs: int,
     progress: Progress,
 ) -> Measured:
     """Measure a mode in a child process; one that cannot run says why in `refused`.
@@ -62,12 +66,23 @@ def measure(
         mode: Its name.
         options: Further keywords of `Reranker.load`, all plain values.
         lengths: Tokens per pair to measure at.
-        threads: Numbers of threads to measure with, the last of them for the lengths, too.
+        threads: Numbers of threads to measure with, the largest of them for the lengths, too.
         seconds: How long each point is measured at least.
+        runs: How often each point is measured at least.
         progress: Told of each point that is done.
     """
-    task = {"mode": mode, "options": options, "lengths": lengths, "threads": threads, "seconds": seconds}
-    found, command = Measured(mode), [sys.executable, "-m", "bge_cpu.bench.child"]
+    task = {"mode": mode, "options": options, "lengths": lengths, "threads": threads, "seconds": seconds, "runs": runs}
+    found = Measured(mode)
+    if mode in INT8_MODES:
+        _run(task | {"lengths": []}, found, progress)
+    if found.refused is None:
+        _run(task, found, progress)
+    return found if found.refused is None else Measured(mode, refused=found.refused)
+
+
+def _run(task: dict[str, Any], found: Measured, progress: Progress) -> None:
+    """Let a child do a task, and note what it tells."""
+    command = [sys.executable, "-m", "bge_cpu.bench.child"]
     with tempfile.TemporaryFile("w+") as asked, tempfile.TemporaryFile("w+") as log:
         json.dump(task, asked)
         asked.seek(0)
@@ -80,10 +95,11 @@ def measure(
             except BaseException:
                 child.kill()
                 raise
-        if child.returncode:
+        if child.returncode < 0:
+            found.refused = f"it was killed by signal {-child.returncode}; for lack of memory, perhaps"
+        elif child.returncode:
             log.seek(0)
             found.refused = (log.read().strip().splitlines() or [f"it ended with {child.returncode}"])[-1]
-    return found
 
 
 def _note(found: Measured, point: dict[str, Any]) -> None:

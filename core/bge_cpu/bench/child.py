@@ -1,4 +1,7 @@
-"""Run as `python -m bge_cpu.bench.child`: measures one mode, told on stdin, and prints each point as a line of JSON."""
+"""Run as `python -m bge_cpu.bench.child`: measures one mode, told on stdin, and prints each point as a line of JSON.
+
+Told of no length, it loads the mode and that is all: what has to be built once is built.
+"""
 
 import json
 import os
@@ -8,13 +11,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TextIO
 
+from bge_cpu.bench import usual
 from bge_cpu.errors import BgeCpuError
 from bge_cpu.probe import PAIRS
 from bge_cpu.reranker import Reranker
-
-_RUNS = 3  # of each point at least
 
 
 def main() -> None:
@@ -23,35 +25,42 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is no answer
     try:
-        _measure(task, answers)
+        measure(task, answers)
     except BgeCpuError as error:
         answers.write(json.dumps({"point": "refused", "value": str(error)}) + "\n")
 
 
-def _measure(task: dict[str, Any], answers: Any) -> None:
+def measure(task: dict[str, Any], answers: TextIO) -> None:
+    """Do a task; its points go to `answers`."""
+
     def tell(point: str, value: float | None, **more: Any) -> None:
         answers.write(json.dumps({"point": point, "value": value, **more}) + "\n")
 
     def load(threads: int) -> Reranker:
         return Reranker.load(mode=task["mode"], threads=threads, **task["options"])
 
-    lengths, threads = task["lengths"], task["threads"]
-    reranker = load(threads[-1])
+    def seconds_per_pair(pair: tuple[str, str], threads: int) -> float:
+        pairs = [pair] * 2 * threads
+        return _seconds(reranker, pairs, least=task["seconds"], runs=task["runs"]) / len(pairs)
+
+    lengths, (most, *fewer) = task["lengths"], sorted(task["threads"], reverse=True)
+    reranker = load(most)
+    if not lengths:
+        return
     reranker.score(PAIRS[:1])
     tell("load_seconds", time.time() - _started())
     pairs = {length: pair_of(reranker, length) for length in lengths}
+    times = {}
     for length in lengths:
-        count = 2 * threads[-1]
-        tell("length", 1e3 * _seconds(reranker, [pairs[length]] * count, task["seconds"]) / count, at=length)
+        times[length] = seconds_per_pair(pairs[length], most)
+        tell("length", 1e3 * times[length], at=length)
     tell("peak_gb", _peak_gb())
-    length = min(lengths, key=lambda length: abs(length - 256))
-    for number in threads:
-        if number != threads[-1]:
-            del reranker
-            reranker = load(number)
-        count = 2 * number
-        rate = count / _seconds(reranker, [pairs[length]] * count, task["seconds"])
-        tell("threads", rate, at=number, length=length)
+    length = usual(lengths)
+    tell("threads", 1 / times[length], at=most, length=length)
+    for number in fewer:
+        del reranker  # else both would be in memory
+        reranker = load(number)
+        tell("threads", 1 / seconds_per_pair(pairs[length], number), at=number, length=length)
 
 
 def pair_of(reranker: Reranker, tokens: int) -> tuple[str, str]:
@@ -69,15 +78,15 @@ def pair_of(reranker: Reranker, tokens: int) -> tuple[str, str]:
     return query, text[:low]
 
 
-def _seconds(reranker: Reranker, pairs: Sequence[tuple[str, str]], least: float) -> float:
-    """The median time of scoring the pairs, over at least `least` seconds and three runs after a first one."""
-    reranker.score(pairs)
-    runs: list[float] = []
-    while len(runs) < _RUNS or sum(runs) < least:
+def _seconds(reranker: Reranker, pairs: Sequence[tuple[str, str]], *, least: float, runs: int) -> float:
+    """The median time of scoring the pairs, over at least `least` seconds and `runs` runs after a first, short one."""
+    reranker.score(pairs[:2])
+    times: list[float] = []
+    while len(times) < runs or sum(times) < least:
         start = time.perf_counter()
         reranker.score(pairs)
-        runs.append(time.perf_counter() - start)
-    return median(runs)
+        times.append(time.perf_counter() - start)
+    return median(times)
 
 
 def _started() -> float:

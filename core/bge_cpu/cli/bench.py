@@ -12,11 +12,13 @@ from rich.table import Table
 
 from bge_cpu.bench import Measured, measure, recommendation
 from bge_cpu.checkpoint import open_checkpoint
+from bge_cpu.cli.evaluate import check_outputs
 from bge_cpu.cli.options import CacheDir, LocalFilesOnly, MaxLength, MinFidelity, Model, Revision, min_fidelity
 from bge_cpu.cpu import available_cpus
 from bge_cpu.engines import EXTRAS, check_mode
-from bge_cpu.errors import BgeCpuError, InputError
+from bge_cpu.errors import BgeCpuError
 from bge_cpu.evaluation.first_stage import needs_extra
+from bge_cpu.inputs import check_share
 
 _LENGTHS = (32, 64, 128, 256, 512)
 _QUICK_LENGTHS = (32, 256)
@@ -42,8 +44,8 @@ def bench(
     Leave the machine alone meanwhile: what else runs is measured, too.
     """
     chosen = [check_mode(mode) for mode in dict.fromkeys(modes or EXTRAS)]
-    if chart is not None and chart.suffix not in (".svg", ".png"):
-        raise InputError(f"--chart names a .svg or .png file, not {chart}")
+    check_outputs(json_file, chart)
+    least = check_share(min_fidelity(fidelity), "--min-fidelity")
     draw = None if chart is None else needs_extra("bge_cpu.bench.chart").draw
     checkpoint = open_checkpoint(model, revision=revision, local_files_only=local_files_only)
     options: dict[str, Any] = {
@@ -52,7 +54,7 @@ def bench(
         "revision": revision,
         "local_files_only": True,  # what was not here is now
         "cache_dir": None if cache_dir is None else str(cache_dir),
-        "min_fidelity": min_fidelity(fidelity),
+        "min_fidelity": least,
     }
     lengths = [length for length in (_QUICK_LENGTHS if quick else _LENGTHS) if length <= max_length] or [max_length]
     threads = _thread_counts(quick=quick)
@@ -67,17 +69,24 @@ def bench(
                     options,
                     lengths=lengths,
                     threads=threads,
-                    seconds=0.5 if quick else 2.0,
+                    seconds=0.0 if quick else 2.0,
+                    runs=1 if quick else 3,
                     progress=lambda point: bar.advance(task),
                 )
             )
             bar.update(task, completed=number * (len(lengths) + len(threads) + 2))
     console = Console(highlight=False)
-    console.print(_table(results))
+    ran = [result for result in results if result.refused is None]
+    if ran:
+        console.print(_table(ran))
+        console.print(f"pairs/s: at {ran[0].rate_length} tokens, on all CPUs and on one.", style="dim")
+    for result in results:
+        if result.refused is not None:
+            console.print(f"{result.mode}: {result.refused}", markup=False, soft_wrap=True)
     console.print(recommendation(results))
     if json_file is not None:
         json_file.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n", encoding="utf-8")
-    if all(result.refused is not None for result in results):
+    if not ran:
         raise BgeCpuError("no mode could run", hint="bge-cpu doctor says what is missing")
     if draw is not None and chart is not None:
         draw(results, chart, title=f"{checkpoint.name}, {available_cpus()} CPUs")
@@ -101,11 +110,10 @@ def _progress_bar() -> Progress:
     )
 
 
-def _table(results: list[Measured]) -> Table:
+def _table(ran: list[Measured]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("mode")
-    ran = [result for result in results if result.refused is None]
-    columns = [f"{length} tokens" for length in sorted(ran[0].ms_by_length)] if ran else []
+    columns = [f"{length} tokens" for length in sorted(ran[0].ms_by_length)]
     for column in [*columns, "pairs/s", "one thread", "peak memory", "first score"]:
         table.add_column(column, justify="right")
     for result in sorted(ran, key=lambda result: result.ms):
@@ -118,8 +126,4 @@ def _table(results: list[Measured]) -> Table:
             "" if result.peak_gb is None else f"{result.peak_gb:.2f} GB",
             f"{result.load_seconds:.1f} s",
         )
-    left_out = [f"{result.mode}: {result.refused}" for result in results if result.refused is not None]
-    length = ran[0].rate_length if ran else 0
-    table.caption = "\n".join([f"pairs/s: at {length} tokens, on all CPUs and on one.", *left_out])
-    table.caption_justify = "left"
     return table

@@ -65,7 +65,8 @@ def evaluate(
     INT8 loads whatever its fidelity: there is no gate where it is measured.
     """
     modes = [check_mode(mode) for mode in dict.fromkeys(modes or [])]
-    _check_outputs(json_file, runs, chart)
+    check_outputs(json_file, chart)
+    _make_folder(runs)
     needs_extra("bge_cpu.evaluation.measures")
     draw = None if chart is None else needs_extra("bge_cpu.evaluation.chart").draw
     tasks = []
@@ -146,12 +147,16 @@ def told(bar: Progress) -> Callable[[str, str, int, int], None]:
 
 
 def as_json(figures: dict[str, Any]) -> str:
-    """Figures as JSON, with null for what is not a number."""
-    return json.dumps(figures, ensure_ascii=False, indent=1)
+    """Figures as JSON, which has no nan."""
+    return json.dumps(figures, ensure_ascii=False, indent=1, allow_nan=False)
 
 
-def _check_outputs(json_file: Path | None, runs: Path | None, chart: Path | None) -> None:
-    """Refuse now what could not be written after the work."""
+def check_outputs(json_file: Path | None, chart: Path | None) -> None:
+    """Refuse now what could not be written after the work.
+
+    Raises:
+        InputError: It names the file and what is wrong with it.
+    """
     if chart is not None and chart.suffix.lower() not in _CHARTS:
         raise InputError(f"--chart is a file that ends in {' or '.join(_CHARTS)}, not {str(chart)!r}")
     for file in (json_file, chart):
@@ -159,6 +164,9 @@ def _check_outputs(json_file: Path | None, runs: Path | None, chart: Path | None
             raise InputError(f"{file} cannot be written: it is a folder")
         if file is not None and not file.parent.is_dir():
             raise InputError(f"{file} cannot be written: there is no folder {file.parent}")
+
+
+def _make_folder(runs: Path | None) -> None:
     if runs is not None:
         try:
             runs.mkdir(parents=True, exist_ok=True)

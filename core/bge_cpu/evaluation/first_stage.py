@@ -24,7 +24,7 @@ class Task:
         queries: The texts of the queries that take part, by id.
         grades: Their documents' relevance; a document that is not in it is not relevant.
         first_stage: What the first stage is called.
-        run: Its best candidates, the best first; no query is without.
+        run: Its best candidates, the best first.
         seconds: What finding them took per query; None where they were read from a file.
         candidates: How many a query has at most.
         size: How many queries the collection holds.
@@ -46,8 +46,8 @@ class Task:
 def prepare(collection: Collection, *, queries: int | None = None, candidates: int = 100) -> Task:
     """Choose the queries and find their candidates.
 
-    Left out are queries without a text, without a relevant document (where there are grades), or without a candidate.
-    A query whose relevant documents are not among its candidates stays, and counts as 0.
+    Left out are queries without a text, without a relevant document (where there are grades), or that a file of
+    candidates does not name. A judged query whose relevant documents are not found stays, and counts as 0.
 
     Args:
         collection: Where they are from.
@@ -68,19 +68,22 @@ def prepare(collection: Collection, *, queries: int | None = None, candidates: i
             notes["queries without text (left out)"] += 1
         elif grades is not None and not any(grade > 0 for grade in grades.values()):
             notes["queries without a relevant document (left out)"] += 1
+        elif collection.ranking is not None and query not in collection.ranking:
+            notes["queries without a candidate (left out)"] += 1
         else:
             usable.append(query)
     run, seconds = _candidates(collection, spread(usable, queries), candidates, notes)
-    chosen = {query: found for query, found in run.items() if found}
-    notes["queries without a candidate (left out)"] = len(run) - len(chosen)
-    if not chosen:
-        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in notes.items() if count)
-        raise InputError(f"{collection.name} has no query to evaluate: {reasons}")
+    judged_by_bm25 = collection.grades is not None and collection.ranking is None
+    chosen = run if judged_by_bm25 else {query: found for query, found in run.items() if found}
+    notes["queries without a candidate (left out)"] += len(run) - len(chosen)
     judged = {query: _grades(collection, query) or {} for query in chosen}
     if collection.grades is not None:
         notes["queries without a relevant candidate (they stay, and count as 0)"] = sum(
             all(judged[query].get(document, 0) <= 0 for document, _ in found) for query, found in chosen.items()
         )
+    if not any(chosen.values()):
+        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in notes.items() if count)
+        raise InputError(f"{collection.name} has no query to evaluate: {reasons}")
     return Task(
         name=collection.name,
         documents=collection.documents,

@@ -86,13 +86,15 @@ def evaluate(
         done: Given each run when it is ready: mode, task's name, run.
 
     Raises:
-        InputError: Two tasks or systems share a name, or an option is of the wrong type or value.
+        InputError: Two tasks or systems share a name, a task has no grades, or an option is of the wrong type or value.
         MissingDependencyError: ir-measures is not installed.
     """
     check_count(min_grade, "min_grade")
     _check_names([task.name for task in tasks])
     for task in tasks:
         _check_names([task.first_stage, *modes])
+        if not any(task.grades.values()):
+            raise InputError(f"{task.name} has no grades of relevance to measure by")
     measure = needs_extra("bge_cpu.evaluation.measures").measure  # if it is missing, say so now
     runs = rerank_all(tasks, modes, progress=progress, done=done)
     reports = []
