@@ -1,7 +1,6 @@
 # Each target works on a machine with Python >= 3.10, venv and make, and makes .venv itself.
 PYTHON ?= python3
 BIN := .venv/bin
-PILOT := ../shared/models/mini-pilot
 # Where `make bench` writes its 2.3 GB checkpoint.
 BENCH ?= $(or $(TMPDIR),/tmp)/bge-cpu-bench
 
@@ -20,10 +19,7 @@ install: .venv/.dev
 	@touch $@
 
 demo: .venv/.base
-	@if [ -f core/bge_cpu/mini/config.json ]; then $(BIN)/bge-cpu demo; \
-	elif [ -d $(PILOT) ]; then $(BIN)/bge-cpu demo --model $(PILOT); \
-	else echo "make demo: no small checkpoint: this version bundles none, and $(PILOT) is missing;"; \
-	     echo "with network: $(BIN)/bge-cpu demo --model BAAI/bge-reranker-v2-m3"; exit 1; fi
+	$(BIN)/bge-cpu demo
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

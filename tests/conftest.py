@@ -10,6 +10,7 @@ import checkpoints
 import pytest
 
 from bge_cpu import Reranker
+from bge_cpu.checkpoint import MINI
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -41,11 +42,8 @@ def tiny_reranker(tiny_xlmr: Path) -> Reranker:
 
 @pytest.fixture(scope="session")
 def mini() -> Path:
-    """A trained zh/en checkpoint."""
-    folder = SHARED / "models/mini-pilot"
-    if not folder.is_dir():
-        pytest.skip(f"needs the trained checkpoint {folder}")
-    return folder
+    """The bundled zh/en checkpoint."""
+    return MINI
 
 
 @pytest.fixture(scope="session")

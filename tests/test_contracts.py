@@ -130,6 +130,8 @@ def test_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
+    assert wheel.stat().st_size < 65_000_000
+    assert "bge_cpu/mini/model.safetensors" in names
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {
         "bge_cpu",
         "langchain_bge_cpu",

@@ -10,10 +10,7 @@ from bge_cpu.cli.demo import BASIC, CHECKS, KEYWORD_TRAP, KEYWORD_TRAP_ENGLISH, 
 from bge_cpu.cpu import NATIVE_BF16, features
 from bge_cpu.engines import EXTRAS
 
-pytestmark = [
-    pytest.mark.model,
-    pytest.mark.skipif(not (MINI / "config.json").is_file(), reason="this version bundles no checkpoint"),
-]
+pytestmark = pytest.mark.model
 MODES = [mode for mode in EXTRAS if mode != "bf16" or NATIVE_BF16 & set(features())]
 
 
