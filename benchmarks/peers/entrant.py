@@ -57,7 +57,8 @@ class Entrant:
         self._try(lambda: self._child.ask([work.calls[0][:WARM_UP]]))
 
     def round(self, work: Work) -> None:
-        """Score a work."""
+        """Score a work, just after a warm-up: the system may have put aside what slept while others had their turn."""
+        self.warm_up(work)
         answer = self._try(lambda: self._child.watched(work.calls))
         if answer:
             self.rounds.setdefault(work.name, []).append(answer)

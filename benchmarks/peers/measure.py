@@ -55,8 +55,6 @@ def measure(
 
 def interleave(group: Sequence[Entrant], work: Work, rounds: int) -> None:
     """The rounds of a work by turns; the first of the group is the baseline."""
-    for entrant in group:
-        entrant.warm_up(work)
     for number in range(rounds):
         print(f"({work.name}) round {number + 1}", flush=True)
         for entrant in group:
