@@ -24,16 +24,13 @@ from bge_cpu.architecture import Architecture
 from bge_cpu.artifacts import TENSORS, write_safetensors
 from bge_cpu.checkpoint import Checkpoint, open_checkpoint
 from bge_cpu.cpu import available_cpus
-from bge_cpu.errors import BgeCpuError, CheckpointError, InputError
+from bge_cpu.errors import BgeCpuError, InputError
 from bge_cpu.inputs import check_share
+from bge_cpu.record import FORMAT, MODES, RECORD, recorded_mode
 from bge_cpu.tokenizer import PairTokenizer
 from bge_cpu.weights import Weights, header_bytes
 
-MODES = ("onnx", "onnx-int8")
-"""The modes a checkpoint can be exported for."""
-
-_FORMAT = 1
-_GRAPH, _RECORD = "model.onnx", "bge_cpu.json"
+_GRAPH = "model.onnx"
 _BLOCK = 16 << 20  # bytes
 
 Progress = Callable[[int, int], None]
@@ -104,31 +101,6 @@ def export(
     return place
 
 
-def recorded_mode(folder: Path) -> str | None:
-    """The mode a folder was exported for; None where it is an ordinary checkpoint.
-
-    Raises:
-        CheckpointError: Its bge_cpu.json is damaged, or of a newer version.
-    """
-    file = folder / _RECORD
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        version, mode = record["format"], record["mode"]
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{file} is damaged: {type(error).__name__} {error}", hint="copy or export the folder again"
-        ) from error
-    if version != _FORMAT or mode not in MODES:
-        raise CheckpointError(
-            f"{file} has format {version!r} and mode {mode!r}; this version of bge-cpu reads format {_FORMAT} and "
-            f"modes {', '.join(MODES)}",
-            hint="upgrade bge-cpu, or export the checkpoint again with this version",
-        )
-    return str(mode)
-
-
 def _free_place(out: str | Path) -> Path:
     """Where the folder will stand, with symbolic links followed."""
     if not isinstance(out, str | Path) or not str(out):
@@ -190,7 +162,7 @@ def _write(checkpoint: Checkpoint, folder: Path, *, mode: str, artifact: Path | 
     if not (folder / "tokenizer_config.json").exists():
         _save(folder / "tokenizer_config.json", [_json(_tokenizer_config(checkpoint, inputs))])
     record = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "mode": mode,
         "model": checkpoint.name,
         "commit": checkpoint.commit,
@@ -200,7 +172,7 @@ def _write(checkpoint: Checkpoint, folder: Path, *, mode: str, artifact: Path | 
         "inputs": inputs,
         "outputs": [value.name for value in model.graph.output],
     }
-    _save(folder / _RECORD, [_json(record)])
+    _save(folder / RECORD, [_json(record)])
 
 
 def _float32(

@@ -12,6 +12,7 @@ from huggingface_hub import HfApi, constants, errors, snapshot_download
 from huggingface_hub.utils import validate_repo_id
 
 from bge_cpu.errors import CheckpointError
+from bge_cpu.record import RECORD
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _FILES = [
@@ -21,7 +22,7 @@ _FILES = [
     "model.safetensors",
     "model.safetensors.index.json",
     "model-*-of-*.safetensors",
-    "bge_cpu.json",  # these three are in exported folders only
+    RECORD,  # these three are in exported folders only
     "manifest.json",
     "fidelity.json",
 ]

@@ -11,7 +11,6 @@ from bge_cpu.checkpoint import open_checkpoint
 from bge_cpu.cpu import available_cpus
 from bge_cpu.engines import Engine, check_mode, load_engine
 from bge_cpu.errors import BgeCpuError, InputError
-from bge_cpu.export import recorded_mode
 from bge_cpu.inputs import (
     check_count,
     check_documents,
@@ -22,6 +21,7 @@ from bge_cpu.inputs import (
     check_share,
 )
 from bge_cpu.ranking import Ranked, Ranking, normalized, order
+from bge_cpu.record import recorded_mode
 from bge_cpu.scoring import pair_logits, window_logits
 from bge_cpu.tokenizer import PairTokenizer
 

@@ -21,7 +21,8 @@ from bge_cpu import ArtifactError, BgeCpuError, CheckpointError, FidelityError, 
 from bge_cpu.artifacts import TENSORS, check
 from bge_cpu.checkpoint import open_checkpoint
 from bge_cpu.engines import onnx_int8
-from bge_cpu.export import export, recorded_mode
+from bge_cpu.export import export
+from bge_cpu.record import recorded_mode
 from bge_cpu.tokenizer import PairTokenizer
 
 PAIRS = [("what is 熊猫?", checkpoints.text(length, seed=length)) for length in (40, 1, 3, 60, 9, 20)]

@@ -16,7 +16,7 @@ from bge_cpu.cli.options import CacheDir, Mode, Model
 from bge_cpu.doctor import OK, PROBLEM, WARNING, Check, examine
 from bge_cpu.engines import check_mode
 from bge_cpu.errors import CheckpointError
-from bge_cpu.export import recorded_mode
+from bge_cpu.record import recorded_mode
 
 _STYLES = {OK: "green", WARNING: "yellow", PROBLEM: "bold red"}
 

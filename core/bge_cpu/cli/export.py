@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bge_cpu.cli.options import CacheDir, LocalFilesOnly, MinFidelity, Revision, min_fidelity
-from bge_cpu.export import MODES
 from bge_cpu.export import export as write
+from bge_cpu.record import MODES
 
 
 def export(

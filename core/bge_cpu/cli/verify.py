@@ -29,8 +29,8 @@ from bge_cpu.evaluation import Agreement, Collection, Task, agreement, prepare, 
 from bge_cpu.evaluation.agreement import PROBE, TOPS, all_if_few, from_files, probe
 from bge_cpu.evaluation.reranking import rerank_all
 from bge_cpu.evaluation.tables import count
-from bge_cpu.export import recorded_mode
 from bge_cpu.inputs import check_share
+from bge_cpu.record import recorded_mode
 from bge_cpu.reranker import Reranker
 
 _MODES = f"{', '.join(EXTRAS)}; repeatable; default: {DEFAULT_MODE}."

@@ -15,7 +15,7 @@ from bge_cpu.checkpoint import open_checkpoint
 from bge_cpu.doctor.check import ARTIFACT, GB, OK, PROBLEM, WARNING, Check, is_large
 from bge_cpu.engines import INT8_MODES
 from bge_cpu.errors import CheckpointError
-from bge_cpu.export import recorded_mode
+from bge_cpu.record import RECORD, recorded_mode
 
 
 def from_hub(model: str) -> bool:
@@ -97,7 +97,7 @@ def _silence(endpoint: str, seconds: float) -> str:
 def is_built(mode: str, model: str, cache: Path | None) -> bool:
     """Whether the cache, or the model's own folder if it was exported, holds what an INT8 mode has to build."""
     try:
-        if os.path.exists(os.path.join(model, "bge_cpu.json")):
+        if os.path.exists(os.path.join(model, RECORD)):
             return True
         manifests = [manifest or {} for _, manifest in artifacts(cache)] if cache is not None else []
     except OSError:

@@ -19,11 +19,11 @@ from bge_cpu.checkpoint import Checkpoint
 from bge_cpu.cpu import int8_class
 from bge_cpu.engines.onnx import OnnxEngine, check_tensors
 from bge_cpu.errors import ArtifactError
-from bge_cpu.export import recorded_mode
 from bge_cpu.fidelity import gate
 from bge_cpu.graph import build
 from bge_cpu.linear import Float32, Int8
 from bge_cpu.quantize import equalize, quantize_rows, row_scales
+from bge_cpu.record import recorded_mode
 from bge_cpu.weights import Weights
 
 VERSION = 1

@@ -1,0 +1,36 @@
+"""What an exported folder says of itself, in `bge_cpu.json`: the mode it runs in."""
+
+import json
+from pathlib import Path
+
+from bge_cpu.errors import CheckpointError
+
+RECORD, FORMAT = "bge_cpu.json", 1
+
+MODES = ("onnx", "onnx-int8")
+"""The modes a checkpoint can be exported for."""
+
+
+def recorded_mode(folder: Path) -> str | None:
+    """The mode a folder was exported for; None where it is an ordinary checkpoint.
+
+    Raises:
+        CheckpointError: Its bge_cpu.json is damaged, or of a newer version.
+    """
+    file = folder / RECORD
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        version, mode = record["format"], record["mode"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{file} is damaged: {type(error).__name__} {error}", hint="copy or export the folder again"
+        ) from error
+    if version != FORMAT or mode not in MODES:
+        raise CheckpointError(
+            f"{file} has format {version!r} and mode {mode!r}; this version of bge-cpu reads format {FORMAT} and "
+            f"modes {', '.join(MODES)}",
+            hint="upgrade bge-cpu, or export the checkpoint again with this version",
+        )
+    return str(mode)
