@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from statistics import median
 from unittest import mock
 
 import onnxruntime
@@ -25,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bge_cpu import Reranker
-from bge_cpu.bench.child import pair_of
+from bge_cpu.bench.child import pair_of, seconds
 from bge_cpu.checkpoint import open_checkpoint
 from bge_cpu.cpu import available_cpus
 from bge_cpu.engines import onnx
@@ -33,17 +32,6 @@ from bge_cpu.probe import PAIRS
 
 LENGTHS, REFERENCE, RUNS = (32, 64, 128, 256, 512, 1024, 2048), 128, 5
 MEMORY_AT = 500  # pairs
-
-
-def seconds(step: Callable[[], object], runs: int = RUNS) -> float:
-    """The median time of a step, after a first run."""
-    step()
-    times = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - start)
-    return median(times)
 
 
 def attention_share(load: Callable[..., Reranker], length: int) -> float:
@@ -137,7 +125,7 @@ def main() -> None:
             )
         one = load(threads=1)
         pairs = {length: pair_of(one, length) for length in lengths}
-        times = {length: seconds(partial(one.score, [pair])) for length, pair in pairs.items()}
+        times = {length: seconds(one, [pair], runs=RUNS) for length, pair in pairs.items()}
         reference = times[REFERENCE] / REFERENCE
         table = Table("tokens", "ms", f"cost per token, {REFERENCE} = 1", "attention's share", box=box.SIMPLE)
         for length in lengths:
@@ -146,7 +134,7 @@ def main() -> None:
             table.add_row(str(length), f"{times[length] * 1e3:.1f}", f"{relative:.2f}", f"{share:.0%}")
         console.print(table)
         all_cores = load()
-        lone = [seconds(partial(reranker.score, [pairs[REFERENCE]]), 15) for reranker in (one, all_cores)]
+        lone = [seconds(reranker, [pairs[REFERENCE]], runs=15) for reranker in (one, all_cores)]
         console.print(
             f"a lone pair of {REFERENCE} tokens on {available_cpus()} cores: {lone[1] / lone[0]:.2f} of its time on one"
         )

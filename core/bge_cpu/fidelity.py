@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from bge_cpu.artifacts import TENSORS
 from bge_cpu.checkpoint import Checkpoint
+from bge_cpu.children import why_it_failed
 from bge_cpu.errors import ArtifactError, FidelityError
 from bge_cpu.probe import PAIRS
 from bge_cpu.tokenizer import PairTokenizer
@@ -103,9 +104,8 @@ def _measure_in_child(checkpoint: Checkpoint, artifact: Path, *, mode: str, thre
     command = [sys.executable, "-m", "bge_cpu.fidelity"]
     child = subprocess.run(command, input=json.dumps(task, default=_plain), capture_output=True, text=True)
     if child.returncode:
-        reason = (child.stderr.strip().splitlines() or [f"it ended with {child.returncode}"])[-1]
         raise ArtifactError(
-            f"the fidelity of {artifact} could not be measured: {reason}",
+            f"the fidelity of {artifact} could not be measured: {why_it_failed(child.returncode, child.stderr)}",
             hint="it takes 2.2 GB of memory for v2-m3; min_fidelity=None loads without measuring",
         )
     (line,) = child.stdout.splitlines()

@@ -92,7 +92,7 @@ def test_each_number_of_threads_is_measured_with_an_engine_of_as_many(monkeypatc
         *(("load_seconds", None), ("length", 16), ("length", 32), ("peak_gb", None)),
         *(("threads", 4), ("threads", 2), ("threads", 1)),
     ]
-    assert timed == [(4, 1), (4, 2), (4, 8), (4, 2), (4, 8), (2, 2), (2, 4), (1, 2), (1, 2)]
+    assert timed == [(4, 1), (4, 4), (4, 8), (4, 4), (4, 8), (2, 2), (2, 4), (1, 1), (1, 2)]
 
 
 def test_wrong_options_are_refused_before_anything_runs(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bge_cpu.children import why_it_failed
 from bge_cpu.engines import INT8_MODES
 
 Progress = Callable[[str], None]
@@ -95,11 +96,9 @@ def _run(task: dict[str, Any], found: Measured, progress: Progress) -> None:
             except BaseException:
                 child.kill()
                 raise
-        if child.returncode < 0:
-            found.refused = f"it was killed by signal {-child.returncode}; for lack of memory, perhaps"
-        elif child.returncode:
+        if child.returncode:
             log.seek(0)
-            found.refused = (log.read().strip().splitlines() or [f"it ended with {child.returncode}"])[-1]
+            found.refused = why_it_failed(child.returncode, log.read())
 
 
 def _note(found: Measured, point: dict[str, Any]) -> None:

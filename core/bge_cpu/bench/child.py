@@ -41,7 +41,7 @@ def measure(task: dict[str, Any], answers: TextIO) -> None:
 
     def seconds_per_pair(pair: tuple[str, str], threads: int) -> float:
         pairs = [pair] * 2 * threads
-        return _seconds(reranker, pairs, least=task["seconds"], runs=task["runs"]) / len(pairs)
+        return seconds(reranker, pairs, least=task["seconds"], runs=task["runs"]) / len(pairs)
 
     lengths, (most, *fewer) = task["lengths"], sorted(task["threads"], reverse=True)
     reranker = load(most)
@@ -78,9 +78,9 @@ def pair_of(reranker: Reranker, tokens: int) -> tuple[str, str]:
     return query, text[:low]
 
 
-def _seconds(reranker: Reranker, pairs: Sequence[tuple[str, str]], *, least: float, runs: int) -> float:
-    """The median time of scoring the pairs, over at least `least` seconds and `runs` runs after a first, short one."""
-    reranker.score(pairs[:2])
+def seconds(reranker: Reranker, pairs: Sequence[tuple[str, str]], *, runs: int, least: float = 0.0) -> float:
+    """The median time of scoring the pairs, over at least `least` seconds and `runs` runs after a first one of half."""
+    reranker.score(pairs[: (len(pairs) + 1) // 2])
     times: list[float] = []
     while len(times) < runs or sum(times) < least:
         start = time.perf_counter()
