@@ -72,7 +72,7 @@ def _record(line: bytes) -> Record:
     for text in found["negatives"]:
         if not isinstance(text, str):
             raise ValueError(f"negatives is a list of str, not of {type(text).__name__}")
-    return Record(**{**{field: found[field] for field in FIELDS}, "negatives": tuple(found["negatives"])})
+    return Record(**{field: found[field] for field in FIELDS} | {"negatives": tuple(found["negatives"])})
 
 
 def sentences(text: str) -> list[str]:

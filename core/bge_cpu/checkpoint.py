@@ -115,16 +115,12 @@ def open_checkpoint(model: str | Path, *, revision: str | None = None, local_fil
         exists = folder.exists()
     except (OSError, RuntimeError, ValueError) as error:  # too long a name, an unknown user's home, a null byte
         raise CheckpointError(f"{str(model)[:200]!r} is no folder's name: {error}") from error
-    if model != "mini" and not exists and isinstance(model, str) and _HUB_ID.fullmatch(model):
+    if not exists and isinstance(model, str) and _HUB_ID.fullmatch(model):
         hub = importlib.import_module("bge_cpu.hub")  # only now: it brings an HTTP client along
         folder, commit = hub.fetch(model, revision=revision, local_files_only=local_files_only)
     elif revision is not None:
         raise InputError(f"revision={revision!r} is for Hub ids; {model!r} is a folder")
     if not folder.is_dir():
-        if model == "mini":
-            raise CheckpointError(
-                "this version of bge-cpu bundles no checkpoint", hint="name a checkpoint folder or a Hub id as model"
-            )
         raise CheckpointError(
             f"no checkpoint folder {str(model)!r}", hint="a Hub id has the form owner/name, a folder must exist"
         )

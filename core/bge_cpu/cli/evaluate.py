@@ -66,7 +66,8 @@ def evaluate(
     """
     modes = [check_mode(mode) for mode in dict.fromkeys(modes or [])]
     check_outputs(json_file, chart)
-    _make_folder(runs)
+    if runs is not None:
+        _make_folder(runs)
     needs_extra("bge_cpu.evaluation.measures")
     draw = None if chart is None else needs_extra("bge_cpu.evaluation.chart").draw
     tasks = []
@@ -166,12 +167,11 @@ def check_outputs(json_file: Path | None, chart: Path | None) -> None:
             raise InputError(f"{file} cannot be written: there is no folder {file.parent}")
 
 
-def _make_folder(runs: Path | None) -> None:
-    if runs is not None:
-        try:
-            runs.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{runs} cannot be made: {error.strerror}") from error
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made: {error.strerror}") from error
 
 
 def _write_first_stages(tasks: Sequence[Task], folder: Path) -> None:
