@@ -1,46 +1,91 @@
 """Part of step 3: the two ways to feed a graph, over the same tensors.
 
-`OnePair` is what the engines run; `Batch` is what the export writes for other programs. Tokens are rows, whichever pair
-they belong to.
+`Packed` is what the engines run, `Batch` what the export writes for other programs. Tokens are rows, whichever pair
+they belong to; only positions, attention and the first tokens ask where a pair begins.
 """
 
 from collections.abc import Sequence
 
-from onnx import TensorProto
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
 
 from bge_cpu.architecture import Architecture
 from bge_cpu.nodes import Graph
+from bge_cpu.tokenizer import TokenizedPair
 
 
-class OnePair:
-    """A pair's ids as they are, (tokens,): nothing to mask, and its first token is the first row."""
+def pack(pairs: Sequence[TokenizedPair], position_offset: int) -> dict[str, NDArray[np.int64]]:
+    """What a `Packed` graph reads: the tokens of all pairs, one pair after the other, and where each begins."""
+    return {
+        "input_ids": np.concatenate([pair.ids for pair in pairs]),
+        "token_type_ids": np.concatenate([pair.type_ids for pair in pairs]),
+        "position_ids": np.concatenate([_position_ids(pair.ids, position_offset) for pair in pairs]),
+        "cu_seqlens": np.cumsum([0, *map(len, pairs)], dtype=np.int64),
+    }
 
-    inputs = dict.fromkeys(("input_ids", "token_type_ids"), ("tokens",))
-    output: tuple[str, Sequence[int | str]] = "logit", (1, 1)
+
+def _position_ids(ids: NDArray[np.int64], offset: int) -> NDArray[np.int64]:
+    if not offset:
+        return np.arange(len(ids), dtype=np.int64)
+    seen = ids != offset - 1  # see _counted
+    positions: NDArray[np.int64] = np.cumsum(seen, dtype=np.int64) * seen + (offset - 1)
+    return positions
+
+
+class Packed:
+    """Pairs without padding, (tokens,): nothing to mask, and attention runs pair by pair."""
+
+    inputs = dict.fromkeys(("input_ids", "token_type_ids", "position_ids"), ("tokens",)) | {"cu_seqlens": ("bounds",)}
+    output: tuple[str, Sequence[int | str]] = "logits", ("pairs", 1)
     ids, types = "input_ids", "token_type_ids"
 
     def __init__(self, graph: Graph, a: Architecture) -> None:
         self._graph, self._a = graph, a
+        self._starts = graph.add("Slice", "cu_seqlens", graph.constant([0]), graph.constant([-1]))
+        self._pairs = graph.add("Size", self._starts)
+        self._alone = graph.add("Equal", self._pairs, graph.constant(1))
 
     def positions(self, table: str) -> str:
         """The tokens' rows of the position table, (tokens, hidden)."""
-        if self._a.position_offset:
-            return self._graph.add("Gather", table, _counted(self._graph, self._a, self.ids, axis=0))
-        first = self._graph.constant([self._a.position_offset])
-        end = self._graph.add("Add", first, self._graph.add("Shape", self.ids))
-        return self._graph.add("Slice", table, first, end, self._graph.constant([0]))
+        return self._graph.add("Gather", table, "position_ids")
 
     def first(self, x: str) -> str:
-        """The first token, (tokens, hidden) -> (1, hidden)."""
-        zero = self._graph.constant([0])
-        return self._graph.add("Slice", x, zero, self._graph.constant([1]), zero)
+        """Each pair's first token, (tokens, hidden) -> (pairs, hidden)."""
+        return self._graph.add("Gather", x, self._starts)
 
-    def attend(self, *parts: str) -> str:
-        """Attention of query, key and value, (tokens, hidden) each -> (the query's tokens, hidden)."""
-        zero = self._graph.constant([0])
-        parts = tuple(self._graph.add("Unsqueeze", part, zero) for part in parts)
-        attended = self._graph.add("MultiHeadAttention", *parts, domain="com.microsoft", num_heads=self._a.heads)
-        return self._graph.add("Squeeze", attended, zero)
+    def attend(self, *parts: str, of_first: bool) -> str:
+        """Attention within each pair, of query, key and value, (tokens, hidden) each -> (the query's tokens, hidden).
+
+        `of_first`, the query has a row per pair. A lone pair, most often a long one, is spared what cutting pairs apart
+        costs.
+        """
+        alone, several = Graph(self._graph), Graph(self._graph)
+        direct, each = self._attention(alone, *parts), self._loop(several, *parts, of_first=of_first)
+        return self._graph.add("If", self._alone, then_branch=alone.closed(direct), else_branch=several.closed(each))
+
+    def _loop(self, graph: Graph, query: str, key: str, value: str, *, of_first: bool) -> str:
+        body, bounds = Graph(graph), "cu_seqlens"
+        first, so_far, going = f"{query}.number", f"{query}.so_far", f"{query}.going"
+        start = body.add("Unsqueeze", first, body.constant([0]))
+        end = body.add("Add", start, body.constant([1]))
+        rows = body.add("Gather", bounds, start), body.add("Gather", bounds, end), body.constant([0])
+        own = body.add("Slice", query, *((start, end, body.constant([0])) if of_first else rows))
+        attended = self._attention(body, own, body.add("Slice", key, *rows), body.add("Slice", value, *rows))
+        outputs = body.add("Identity", going), body.add("Concat", so_far, attended, axis=0)
+        inputs = [
+            helper.make_tensor_value_info(first, TensorProto.INT64, []),
+            helper.make_tensor_value_info(going, TensorProto.BOOL, []),
+            helper.make_tensor_value_info(so_far, TensorProto.FLOAT, [None, self._a.hidden]),
+        ]
+        true, nothing = graph.constant(True, np.bool_), graph.constant(np.empty((0, self._a.hidden)), np.float32)
+        return graph.add("Loop", self._pairs, true, nothing, body=body.closed(*outputs, inputs=inputs))
+
+    def _attention(self, graph: Graph, *parts: str) -> str:
+        zero = graph.constant([0])
+        parts = tuple(graph.add("Unsqueeze", part, zero) for part in parts)
+        attended = graph.add("MultiHeadAttention", *parts, domain="com.microsoft", num_heads=self._a.heads)
+        return graph.add("Squeeze", attended, zero)
 
 
 class Batch:
@@ -71,7 +116,7 @@ class Batch:
         place = self._graph.add("ArgMax", self._mask, axis=1, keepdims=1)
         return self._graph.add("GatherND", self._graph.add("Reshape", x, self._padded), place, batch_dims=1)
 
-    def attend(self, *parts: str) -> str:
+    def attend(self, *parts: str, of_first: bool) -> str:
         """Attention within each pair, (batch * tokens, hidden) each -> (the query's tokens, hidden)."""
         parts = (*(self._graph.add("Reshape", part, self._padded) for part in parts), "", self._mask)
         attended = self._graph.add("MultiHeadAttention", *parts, domain="com.microsoft", num_heads=self._a.heads)

@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from bge_cpu.architecture import Architecture
-from bge_cpu.feed import Batch, OnePair
+from bge_cpu.feed import Batch, Packed
 from bge_cpu.linear import Float32, Linear
 from bge_cpu.nodes import Graph
 
@@ -19,17 +19,18 @@ _OPSETS = (helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1))
 _IR_VERSION = 8
 
 
-Feed = OnePair | Batch
+Feed = Packed | Batch
 Built = tuple[onnx.ModelProto, dict[str, tuple[int, ...]]]
 
 
-def build(a: Architecture, linear: Linear, feed: Callable[[Graph, Architecture], Feed] = OnePair) -> Built:
+def build(a: Architecture, linear: Linear, feed: Callable[[Graph, Architecture], Feed] = Packed) -> Built:
     """The graph of a model, and the names and shapes of the tensors it wants.
 
     Args:
         a: What to build.
         linear: How its matrices are written; the head's, which see first tokens only, are float32 in any case.
-        feed: `OnePair`, from `input_ids` and `token_type_ids`, (tokens,), to `logit`, (1, 1); or `Batch`, from
+        feed: `Packed`, from `input_ids`, `token_type_ids` and `position_ids`, (tokens,), and `cu_seqlens`, which says
+            where each pair begins and the last one ends, (pairs + 1,), to `logits`, (pairs, 1); or `Batch`, from
             `input_ids`, `attention_mask` (0 at padding) and perhaps types, (batch, tokens), to `logits`, (batch, 1).
 
     Returns:
@@ -72,12 +73,12 @@ def _layer(graph: Graph, linear: Linear, a: Architecture, feed: Feed, number: in
         return graph.norm(graph.add("Add", x, residual), names, a.hidden, a.epsilon)
 
     inputs = first = linear.operand(graph, x)
-    if number == a.layers - 1:
+    if last := number == a.layers - 1:
         x = feed.first(x)
         first = linear.operand(graph, x)
     query = dense(first, "attention.self.query")
     key, value = (dense(inputs, f"attention.self.{part}") for part in ("key", "value"))
-    attended = dense(linear.operand(graph, feed.attend(query, key, value)), "attention.output.dense")
+    attended = dense(linear.operand(graph, feed.attend(query, key, value, of_first=last)), "attention.output.dense")
     attended = add_norm(attended, x, "attention.output.LayerNorm")
     wide = dense(linear.operand(graph, attended), "intermediate.dense", rows=a.intermediate)
     wide = linear.operand(graph, graph.add("Gelu", wide, domain="com.microsoft"))

@@ -1,5 +1,7 @@
 """Part of step 3: the nodes and initializers of an ONNX graph under construction."""
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,23 +11,35 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 class Graph:
-    """Nodes and initializers under construction; every method that adds a node returns its output's name."""
+    """Nodes and initializers under construction; every method that adds a node returns its output's name.
 
-    def __init__(self) -> None:
+    Args:
+        outer: For a branch or the body of a loop: the graph around it, whose values it sees, and whose initializers
+            and numbering it shares.
+    """
+
+    def __init__(self, outer: "Graph | None" = None) -> None:
         self.nodes: list[onnx.NodeProto] = []
-        self.initializers: list[TensorProto] = []
-        self.weights: dict[str, tuple[int, ...]] = {}
+        self.initializers: list[TensorProto] = outer.initializers if outer else []
+        self.weights: dict[str, tuple[int, ...]] = outer.weights if outer else {}
+        self._numbers: itertools.count[int] = outer._numbers if outer else itertools.count()
 
     def add(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """A node with one output."""
-        output = f"{op}_{len(self.nodes)}"
+        output = f"{op}_{next(self._numbers)}"
         self.nodes.append(helper.make_node(op, list(inputs), [output], name=output, domain=domain, **attributes))
         return output
+
+    def closed(self, *outputs: str, inputs: Sequence[onnx.ValueInfoProto] = ()) -> onnx.GraphProto:
+        """This graph as the attribute of a node; its outputs are float32, but for a loop's first, its condition."""
+        kinds = [TensorProto.BOOL, TensorProto.FLOAT] if inputs else [TensorProto.FLOAT]
+        values = [helper.make_tensor_value_info(name, kind, None) for name, kind in zip(outputs, kinds, strict=True)]
+        return helper.make_graph(self.nodes, f"inner_{next(self._numbers)}", list(inputs), values)
 
     def constant(self, value: Any, dtype: DTypeLike = np.int64) -> str:
         """A small value (axes, positions, zero points) that is written into the graph, once."""
         array = np.array(value, dtype)
-        name = f"{array.dtype}_{array.tolist()}"
+        name = f"{array.dtype}_{array.shape}_{array.tolist()}"
         if all(known.name != name for known in self.initializers):
             self.initializers.append(numpy_helper.from_array(array, name))
         return name

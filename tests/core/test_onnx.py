@@ -8,6 +8,7 @@ import checkpoints
 import pytest
 
 from bge_cpu import CheckpointError, Reranker
+from bge_cpu.engines.onnx import share_runs
 
 PAIRS = [("panda", checkpoints.text(length, seed=length)) for length in (1, 2, 3, 5, 9, 14, 20, 27, 33, 40, 50)]
 
@@ -67,3 +68,18 @@ def test_runs_where_the_working_directory_is_gone(
     monkeypatch.chdir(gone)
     gone.rmdir()
     assert len(Reranker.load(tiny_xlmr, mode="onnx").score([("a", "b")])) == 1
+
+
+def test_short_pairs_share_runs_and_no_thread_idles() -> None:
+    short = [random.Random(0).randint(28, 60) for _ in range(100)]
+    for threads in (1, 2, 4):
+        runs = share_runs(short, threads, 256)
+        assert sorted(index for run in runs for index in run) == list(range(100))
+        tokens = [sum(short[index] for index in run) for run in runs]
+        assert len(runs) >= threads
+        assert max(tokens) <= 256 + 30
+        assert min(tokens[:-1]) > 256 / 2
+    assert share_runs([20, 300, 40, 500, 30], 2, 256) == [[3], [1], [2, 4, 0]]
+    assert share_runs([20, 30, 40], 2, 0) == [[2], [1], [0]]
+    assert share_runs([40, 40], 2, 256) == [[0], [1]], "no thread idles"
+    assert share_runs([], 2, 256) == []

@@ -2,13 +2,17 @@
 
 Nothing is written to disk and no weight is copied: the sessions read views of the mapped checkpoint, which processes
 share. Padding is the largest waste on a CPU; a run of one pair needs none, and its score depends on nothing else.
+Short pairs may share a run where that changes no bit of a score: in INT8, but not in float32, whose sums depend on how
+many rows there are.
 """
 
 import contextlib
+import math
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnx
@@ -18,6 +22,7 @@ from numpy.typing import NDArray
 from bge_cpu.architecture import Architecture
 from bge_cpu.checkpoint import Checkpoint
 from bge_cpu.errors import CheckpointError
+from bge_cpu.feed import pack
 from bge_cpu.graph import build
 from bge_cpu.linear import Float32
 from bge_cpu.tokenizer import TokenizedPair
@@ -38,7 +43,7 @@ def load(checkpoint: Checkpoint, *, threads: int) -> "OnnxEngine":
         raise CheckpointError(f"{checkpoint.folder} holds more layers than the {architecture.layers} its config says")
     weights.expect_single_rows(architecture.word_embeddings)
     # Prepacking would cost a copy of every matrix, and gain 5 %: the sessions read the mapped file as it is.
-    return OnnxEngine(model, weights, shapes, threads=threads, prepack=False)
+    return OnnxEngine(model, weights, shapes, architecture, threads=threads, prepack=False, tokens_per_run=0)
 
 
 def check_tensors(weights: Weights, shapes: Mapping[str, tuple[int, ...]], source: Path) -> None:
@@ -55,25 +60,37 @@ def check_tensors(weights: Weights, shapes: Mapping[str, tuple[int, ...]], sourc
 
 
 class OnnxEngine:
-    """Runs a one-pair graph.
+    """Runs a graph of packed pairs.
 
     Args:
-        model: A graph from `input_ids` and `token_type_ids`, (tokens,), to `logit`.
+        model: A graph fed by `feed.Packed`.
         weights: Where the data of its initializers is read.
         names: Which tensors those are.
+        architecture: What the graph was built for.
         threads: How many pairs run at once; a lone pair uses as many cores.
         prepack: Whether each session keeps a copy of its matrices in the kernels' own layout. It gives other last bits,
             so one choice holds for all sessions of a mode.
+        tokens_per_run: Pairs share a run up to about so many tokens; longer ones, and all with 0, run alone.
     """
 
     def __init__(
-        self, model: onnx.ModelProto, weights: Weights, names: Iterable[str], *, threads: int, prepack: bool
+        self,
+        model: onnx.ModelProto,
+        weights: Weights,
+        names: Iterable[str],
+        architecture: Architecture,
+        *,
+        threads: int,
+        prepack: bool,
+        tokens_per_run: int,
     ) -> None:
         self._model = model.SerializeToString()
         self._weights = weights
         self._values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(weights[name]) for name in names}
+        self._offset = architecture.position_offset
         self._threads = threads
         self._prepack = prepack
+        self._tokens_per_run = tokens_per_run
         self._single = self._session(1)
         self._wide = self._single if threads == 1 else None  # made when it is first needed: it may cost memory
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bge-cpu")
@@ -88,15 +105,20 @@ class OnnxEngine:
         try:
             if alone and 2 * len(pairs) <= self._threads:
                 session = self._wide_session()
-                return np.array([_run(session, pair) for pair in pairs], dtype=np.float32)
-            longest_first = sorted(range(len(pairs)), key=lambda index: -len(pairs[index]))
-            results = self._pool.map(lambda index: _run(self._single, pairs[index]), longest_first)
+                return np.array([self._run(session, [pair])[0] for pair in pairs], dtype=np.float32)
+            runs = share_runs([len(pair) for pair in pairs], self._threads, self._tokens_per_run)
+            results = self._pool.map(lambda run: self._run(self._single, [pairs[index] for index in run]), runs)
             logits = np.empty(len(pairs), dtype=np.float32)
-            logits[longest_first] = list(results)
+            for run, found in zip(runs, results, strict=True):
+                logits[run] = found
             return logits
         finally:
             with self._lock:
                 self._calls -= 1
+
+    def _run(self, session: onnxruntime.InferenceSession, pairs: Sequence[TokenizedPair]) -> NDArray[np.float32]:
+        (logits,) = session.run(["logits"], pack(pairs, self._offset))
+        return cast(NDArray[np.float32], logits[:, 0])
 
     def _wide_session(self) -> onnxruntime.InferenceSession:
         with self._lock:
@@ -123,6 +145,25 @@ class OnnxEngine:
             return onnxruntime.InferenceSession(self._model, options, providers=["CPUExecutionProvider"])
 
 
-def _run(session: onnxruntime.InferenceSession, pair: TokenizedPair) -> float:
-    (logit,) = session.run(["logit"], {"input_ids": pair.ids, "token_type_ids": pair.type_ids})
-    return float(logit[0, 0])
+def share_runs(lengths: Sequence[int], threads: int, tokens_per_run: int) -> list[list[int]]:
+    """Which pairs share a run, the longest first; runs are about as full for each thread, and no thread idles.
+
+    Args:
+        lengths: The pairs' tokens.
+        threads: How many runs go on at once.
+        tokens_per_run: When a run is full; at 0, with its first pair.
+
+    Returns:
+        Runs of indices of pairs.
+    """
+    tokens, full = sum(lengths), threads * max(1, tokens_per_run)
+    size = tokens / (threads * max(1, math.ceil(tokens / full)))
+    runs: list[list[int]] = []
+    room = 0.0
+    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        if room < lengths[index] / 2:  # it would lie outside for the most part
+            runs.append([])
+            room = size
+        runs[-1].append(index)
+        room -= lengths[index]
+    return runs
