@@ -1,7 +1,7 @@
 """`bge-cpu export`: a checkpoint -> a folder that ONNX Runtime runs alone, and that `Reranker.load` runs in its mode.
 
 The folder holds `model.onnx`, a graph of padded batches, the tokenizer, `config.json` and `bge_cpu.json`, and the
-tensors once: `model.safetensors` is both the data that `model.onnx` points into and what our own one-pair graph reads.
+tensors once: `model.safetensors` is both the data that `model.onnx` points into and what our own graph reads.
 """
 
 import contextlib

@@ -26,9 +26,13 @@ def pack(pairs: Sequence[TokenizedPair], position_offset: int) -> dict[str, NDAr
 
 
 def _position_ids(ids: NDArray[np.int64], offset: int) -> NDArray[np.int64]:
+    """Rows of the position table. RoBERTa's kin do not count a padding token, which a text may spell out.
+
+    Such a token has the row of its own id, the last before the first position.
+    """
     if not offset:
         return np.arange(len(ids), dtype=np.int64)
-    seen = ids != offset - 1  # see _counted
+    seen = ids != offset - 1
     positions: NDArray[np.int64] = np.cumsum(seen, dtype=np.int64) * seen + (offset - 1)
     return positions
 
@@ -62,24 +66,32 @@ class Packed:
         """
         alone, several = Graph(self._graph), Graph(self._graph)
         direct, each = self._attention(alone, *parts), self._loop(several, *parts, of_first=of_first)
-        return self._graph.add("If", self._alone, then_branch=alone.closed(direct), else_branch=several.closed(each))
+        return self._graph.add(
+            "If",
+            self._alone,
+            then_branch=alone.closed({direct: TensorProto.FLOAT}),
+            else_branch=several.closed({each: TensorProto.FLOAT}),
+        )
 
     def _loop(self, graph: Graph, query: str, key: str, value: str, *, of_first: bool) -> str:
-        body, bounds = Graph(graph), "cu_seqlens"
-        first, so_far, going = f"{query}.number", f"{query}.so_far", f"{query}.going"
-        start = body.add("Unsqueeze", first, body.constant([0]))
-        end = body.add("Add", start, body.constant([1]))
-        rows = body.add("Gather", bounds, start), body.add("Gather", bounds, end), body.constant([0])
-        own = body.add("Slice", query, *((start, end, body.constant([0])) if of_first else rows))
+        body, zero = Graph(graph), graph.constant([0])
+        number, so_far, going = f"{query}.number", f"{query}.so_far", f"{query}.going"
+        pair = body.add("Unsqueeze", number, zero)
+        after = body.add("Add", pair, graph.constant([1]))
+        rows = body.add("Gather", "cu_seqlens", pair), body.add("Gather", "cu_seqlens", after), zero
+        own = body.add("Slice", query, *((pair, after, zero) if of_first else rows))
         attended = self._attention(body, own, body.add("Slice", key, *rows), body.add("Slice", value, *rows))
-        outputs = body.add("Identity", going), body.add("Concat", so_far, attended, axis=0)
+        outputs = {
+            body.add("Identity", going): TensorProto.BOOL,
+            body.add("Concat", so_far, attended, axis=0): TensorProto.FLOAT,
+        }
         inputs = [
-            helper.make_tensor_value_info(first, TensorProto.INT64, []),
+            helper.make_tensor_value_info(number, TensorProto.INT64, []),
             helper.make_tensor_value_info(going, TensorProto.BOOL, []),
             helper.make_tensor_value_info(so_far, TensorProto.FLOAT, [None, self._a.hidden]),
         ]
         true, nothing = graph.constant(True, np.bool_), graph.constant(np.empty((0, self._a.hidden)), np.float32)
-        return graph.add("Loop", self._pairs, true, nothing, body=body.closed(*outputs, inputs=inputs))
+        return graph.add("Loop", self._pairs, true, nothing, body=body.closed(outputs, inputs))
 
     def _attention(self, graph: Graph, *parts: str) -> str:
         zero = graph.constant([0])
@@ -104,12 +116,16 @@ class Batch:
         self._mask = graph.add("Cast", "attention_mask", to=TensorProto.INT32)
 
     def positions(self, table: str) -> str:
-        """The tokens' rows of the position table, counted from each pair's first token, (batch * tokens, hidden)."""
-        if self._a.position_offset:
-            places = _counted(self._graph, self._a, "input_ids", axis=1, mask="attention_mask")
-        else:
-            places = self._graph.add("CumSum", "attention_mask", self._graph.constant(1), exclusive=1)
-        return self._graph.add("Gather", table, self._rows(places))
+        """The tokens' rows of the position table, counted from each pair's first token as `_position_ids` does."""
+        graph = self._graph
+        if not self._a.position_offset:
+            places = graph.add("CumSum", "attention_mask", graph.constant(1), exclusive=1)
+            return graph.add("Gather", table, self._rows(places))
+        pad = graph.constant(self._a.position_offset - 1)
+        seen = graph.add("Cast", graph.add("Not", graph.add("Equal", "input_ids", pad)), to=TensorProto.INT64)
+        seen = graph.add("Mul", seen, "attention_mask")
+        places = graph.add("Add", graph.add("Mul", graph.add("CumSum", seen, graph.constant(1)), seen), pad)
+        return graph.add("Gather", table, self._rows(places))
 
     def first(self, x: str) -> str:
         """Each pair's first unmasked token, (batch * tokens, hidden) -> (batch, hidden)."""
@@ -124,14 +140,3 @@ class Batch:
 
     def _rows(self, tokens: str) -> str:
         return self._graph.add("Reshape", tokens, self._graph.constant([-1]))
-
-
-def _counted(graph: Graph, a: Architecture, ids: str, *, axis: int, mask: str | None = None) -> str:
-    """Rows of the position table as RoBERTa's kin count them: a padding token, which a text may spell out, not at all.
-
-    Such a token has the row of its own id, the last before the first position.
-    """
-    pad = graph.constant(a.position_offset - 1)
-    seen = graph.add("Cast", graph.add("Not", graph.add("Equal", ids, pad)), to=TensorProto.INT64)
-    seen = graph.add("Mul", seen, mask) if mask else seen
-    return graph.add("Add", graph.add("Mul", graph.add("CumSum", seen, graph.constant(axis)), seen), pad)

@@ -1,7 +1,7 @@
 """Part of step 3: the nodes and initializers of an ONNX graph under construction."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,10 +30,9 @@ class Graph:
         self.nodes.append(helper.make_node(op, list(inputs), [output], name=output, domain=domain, **attributes))
         return output
 
-    def closed(self, *outputs: str, inputs: Sequence[onnx.ValueInfoProto] = ()) -> onnx.GraphProto:
-        """This graph as the attribute of a node; its outputs are float32, but for a loop's first, its condition."""
-        kinds = [TensorProto.BOOL, TensorProto.FLOAT] if inputs else [TensorProto.FLOAT]
-        values = [helper.make_tensor_value_info(name, kind, None) for name, kind in zip(outputs, kinds, strict=True)]
+    def closed(self, outputs: Mapping[str, int], inputs: Sequence[onnx.ValueInfoProto] = ()) -> onnx.GraphProto:
+        """This graph as the attribute of a node, with outputs of the given types."""
+        values = [helper.make_tensor_value_info(name, kind, None) for name, kind in outputs.items()]
         return helper.make_graph(self.nodes, f"inner_{next(self._numbers)}", list(inputs), values)
 
     def constant(self, value: Any, dtype: DTypeLike = np.int64) -> str:

@@ -304,7 +304,7 @@ def test_command_line(tiny_xlmr: Path, tmp_path: Path) -> None:
 
 
 def own_graph(out: Path) -> Reranker:
-    """The one-pair graph over an exported folder's INT8 tensors."""
+    """Our own graph over an exported folder's INT8 tensors."""
     engine = onnx_int8.from_file(open_checkpoint(out), out / TENSORS, threads=1)
     return Reranker(PairTokenizer.load(out / "tokenizer.json"), engine)
 

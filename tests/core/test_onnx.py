@@ -71,7 +71,8 @@ def test_runs_where_the_working_directory_is_gone(
 
 
 def test_short_pairs_share_runs_and_no_thread_idles() -> None:
-    short = [random.Random(0).randint(28, 60) for _ in range(100)]
+    draw = random.Random(0)
+    short = [draw.randint(28, 60) for _ in range(100)]
     for threads in (1, 2, 4):
         runs = share_runs(short, threads, 256)
         assert sorted(index for run in runs for index in run) == list(range(100))
