@@ -1,5 +1,6 @@
-"""Tiny random checkpoints of the supported architectures, with real tokenizers trained on the spot."""
+"""Tiny random checkpoints of the supported architectures, with real tokenizers, made on the spot, always the same."""
 
+import json
 import random
 from pathlib import Path
 
@@ -41,6 +42,12 @@ def tokenizer(family: str) -> tokenizers.Tokenizer:
             vocab_size=VOCABULARY, special_tokens=special, unk_token="<unk>", show_progress=False
         )
         made.train_from_iterator(SENTENCES, trainer)
+        # The trainer orders pieces of one score, and scores rare characters, at random: characters get one score here.
+        trained = dict(json.loads(made.to_str())["model"]["vocab"][len(special) :])
+        least = round(min(trained.values()), 1)
+        scores = {piece: round(score, 6) if len(piece) > 1 else least for piece, score in trained.items()}
+        pieces = [(piece, 0.0) for piece in special] + sorted(scores.items(), key=lambda piece: (-piece[1], piece[0]))
+        made.model = models.Unigram(pieces, unk_id=special.index("<unk>"))
         made.post_processor = processors.TemplateProcessing(
             single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
         )
@@ -57,12 +64,18 @@ def tokenizer(family: str) -> tokenizers.Tokenizer:
         made.train_from_iterator(SENTENCES, trainer)
         made.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
     else:
-        made = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
-        made.normalizer = normalizers.BertNormalizer()
-        made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        # WordPiece's trainer settles ties at random: so all characters, and as many words as there is room for.
+        normalizer, pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+        texts = [normalizer.normalize_str(sentence) for sentence in SENTENCES]
+        words = {word for text in texts for word, _ in pre_tokenizer.pre_tokenize_str(text)}
+        characters = sorted({character for word in words for character in word})
         special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-        trainer = trainers.WordPieceTrainer(vocab_size=VOCABULARY, special_tokens=special, show_progress=False)
-        made.train_from_iterator(SENTENCES, trainer)
+        pieces = [*special, *characters, *(f"##{character}" for character in characters if character.isascii())]
+        pieces = list(dict.fromkeys(pieces + sorted(words)))[:VOCABULARY]
+        vocabulary = {piece: row for row, piece in enumerate(pieces)}
+        made = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+        made.normalizer, made.pre_tokenizer = normalizer, pre_tokenizer
+        made.add_special_tokens(special)
         made.post_processor = processors.TemplateProcessing(
             single="[CLS] $A [SEP]",
             pair="[CLS] $A [SEP] $B:1 [SEP]:1",

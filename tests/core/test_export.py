@@ -317,12 +317,10 @@ def test_int8_tensors_serve_both_graphs(tiny: Path, tmp_path: Path) -> None:
     source = Reranker.load(tiny, mode="onnx-int8", cache_dir=tmp_path / "cache", min_fidelity=None)
     expected = source.score(PAIRS)
     assert own_graph(out).score(PAIRS) == expected
-    # The two graphs add up in another order, and a last bit can be another INT8 code: of 420 fresh checkpoints, 15 had
-    # a pair that moved by 3-10 % of the range. Most pairs of each agreed to 0.14 %; a wrong graph moves them all.
+    # The two graphs add up in another order, and a last bit can be another INT8 code.
+    tolerance = 0.03 * np.ptp(expected)
     for side in ("right", "left"):
-        strays = np.abs(np.subtract(snippet(out, PAIRS, side=side), expected)) / np.ptp(expected)
-        assert np.median(strays) <= 0.01
-        assert strays.max() <= 0.2
+        assert snippet(out, PAIRS, side=side) == pytest.approx(expected, abs=tolerance)
 
 
 def test_int8_that_fails_the_gate_is_not_exported(tiny_xlmr: Path, tmp_path: Path) -> None:
