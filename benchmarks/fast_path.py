@@ -26,9 +26,9 @@ from rich.table import Table
 from bge_cpu import Reranker
 from bge_cpu.bench.child import pair_of, seconds
 from bge_cpu.checkpoint import open_checkpoint
-from bge_cpu.cpu import available_cpus
 from bge_cpu.engines import onnx
-from bge_cpu.probe import PAIRS
+from bge_cpu.machine.cpu import available_cpus
+from bge_cpu.quantization.probe import PAIRS
 
 LENGTHS, REFERENCE, RUNS = (32, 64, 128, 256, 512, 1024, 2048), 128, 5
 MEMORY_AT = 500  # pairs

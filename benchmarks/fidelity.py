@@ -31,10 +31,10 @@ from rich.table import Table
 
 from bge_cpu import Reranker
 from bge_cpu.checkpoint import open_checkpoint
-from bge_cpu.cpu import available_cpus
-from bge_cpu.engines import EXTRAS
+from bge_cpu.engines import MODES
 from bge_cpu.errors import BgeCpuError
-from bge_cpu.fidelity import compare
+from bge_cpu.machine.cpu import available_cpus
+from bge_cpu.quantization.fidelity import compare
 from bge_cpu.tokenizer import PairTokenizer
 
 EVERY_LINEAR = "int8-every-linear"  # the article's literal PyTorch INT8, which is no mode of bge-cpu
@@ -91,7 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--reference", default="fp32", help="the mode that the others are held to (default: fp32)")
-    known = [*EXTRAS, EVERY_LINEAR]
+    known = [*MODES, EVERY_LINEAR]
     parser.add_argument("--mode", action="append", choices=known, help="repeatable (default: all of bge-cpu's)")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--pairs-only", action="store_true", help="leave out nDCG, which takes half an hour")
@@ -107,7 +107,7 @@ def main() -> None:
     cut = sum(pair.truncated_tokens > 0 for pair in tokenized)
     print(f"{len(pairs):,} distinct pairs, {len(set(sample)):,} of them in the sample; {cut:,} are cut to 512 tokens")
     logits = {options.reference: score(options.checkpoint, options.reference, pairs)}
-    for mode in dict.fromkeys(options.mode or EXTRAS):
+    for mode in dict.fromkeys(options.mode or MODES):
         if mode != options.reference:
             try:
                 logits[mode] = score(options.checkpoint, mode, pairs)

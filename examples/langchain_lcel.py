@@ -9,7 +9,7 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda, RunnablePassthrough
 
-from bge_cpu.bm25 import Bm25
+from bge_cpu.evaluation.bm25 import Bm25
 from langchain_bge_cpu import BgeCpuRerank
 
 parser = argparse.ArgumentParser(description=__doc__)

@@ -8,7 +8,7 @@ from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 
-from bge_cpu.bm25 import Bm25
+from bge_cpu.evaluation.bm25 import Bm25
 from langchain_bge_cpu import BgeCpuRerank
 
 parser = argparse.ArgumentParser(description=__doc__)

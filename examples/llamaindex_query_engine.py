@@ -8,7 +8,7 @@ from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
-from bge_cpu.bm25 import Bm25
+from bge_cpu.evaluation.bm25 import Bm25
 from llamaindex_bge_cpu import BgeCpuRerank
 
 parser = argparse.ArgumentParser(description=__doc__)

@@ -1,14 +1,8 @@
 """bge-cpu in LlamaIndex: a node postprocessor."""
 
-from bge_cpu.errors import MissingDependencyError
+from bge_cpu.extras import needed
 
-try:
+with needed("llamaindex", "llamaindex_bge_cpu"):
     from llamaindex_bge_cpu.rerank import BgeCpuRerank
-except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] not in ("llama_index", "pydantic"):
-        raise
-    raise MissingDependencyError(
-        f"llamaindex_bge_cpu needs {error.name}, which is not installed", hint="pip install 'bge-cpu[llamaindex]'"
-    ) from error
 
 __all__ = ["BgeCpuRerank"]

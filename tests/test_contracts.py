@@ -12,7 +12,7 @@ import pytest
 import bge_cpu
 import langchain_bge_cpu
 import llamaindex_bge_cpu
-from bge_cpu.engines import EXTRAS
+from bge_cpu.engines import MODES
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -81,7 +81,7 @@ def test_a_framework_that_fails_to_import_says_so(tiny_xlmr: Path, tmp_path: Pat
     assert "USE_TF=0" in done.stdout
 
 
-@pytest.mark.parametrize("mode", EXTRAS)
+@pytest.mark.parametrize("mode", MODES)
 def test_a_broken_keras_and_tensorflow_on_the_path_do_no_harm(tiny_xlmr: Path, tmp_path: Path, mode: str) -> None:
     for name in ("keras", "tf_keras", "tensorflow"):
         (tmp_path / name).mkdir()
@@ -102,8 +102,8 @@ def test_a_broken_keras_and_tensorflow_on_the_path_do_no_harm(tiny_xlmr: Path, t
 
 def test_each_mode_is_a_module_with_load_and_its_imports_at_the_top() -> None:
     engines = ROOT / "core/bge_cpu/engines"
-    assert {file.stem.replace("_", "-") for file in engines.glob("*.py")} - {"--init--"} == set(EXTRAS)
-    for mode in EXTRAS:
+    assert {file.stem.replace("_", "-") for file in engines.glob("*.py")} - {"--init--"} == set(MODES)
+    for mode in MODES:
         tree = ast.parse((engines / f"{mode.replace('-', '_')}.py").read_text())
         assert any(isinstance(node, ast.FunctionDef) and node.name == "load" for node in tree.body)
         imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bge_cpu.bm25 import Bm25
+from bge_cpu.evaluation.bm25 import Bm25
 
 Score = Callable[[Sequence[tuple[str, str]]], Sequence[float]]
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import torch
 
-from bge_cpu.cpu import available_cpus
+from bge_cpu.machine.cpu import available_cpus
 
 
 @contextmanager

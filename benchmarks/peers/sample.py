@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bge_cpu.fidelity import spearman
+from bge_cpu.quantization.fidelity import spearman
 from peers.child import Pair
 from peers.data import RELEVANT, Collection
 

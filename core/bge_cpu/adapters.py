@@ -1,4 +1,4 @@
-"""What the two adapters share: their options, the reranker behind them, and asynchronous calls that can be cancelled.
+"""What both adapters share: their options, the reranker behind them, and asynchronous calls that can be cancelled.
 
 Both frameworks build on pydantic, so the options are a pydantic model; nothing else of either framework is known here.
 """
@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 
 from bge_cpu.engines import check_mode
 from bge_cpu.errors import InputError
+from bge_cpu.inputs import DEFAULT_MAX_LENGTH, DEFAULT_MIN_FIDELITY, DEFAULT_MODEL
 from bge_cpu.ranking import Ranked
 from bge_cpu.reranker import Reranker
 
@@ -43,9 +44,6 @@ class _Loaded:
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Loaded":
         return self
 
-    def __reduce__(self) -> tuple[type[None], tuple[()]]:
-        return type(None), ()
-
 
 class RerankerOptions(BaseModel):
     """The keywords of `Reranker.load`, or a loaded reranker in their place.
@@ -57,7 +55,7 @@ class RerankerOptions(BaseModel):
     model_config = CONFIG
 
     model: Place = Field(
-        default="BAAI/bge-reranker-v2-m3",
+        default=DEFAULT_MODEL,
         description='A Hub id, a checkpoint folder, or "mini", the bundled checkpoint.',
     )
     mode: str | None = Field(
@@ -65,13 +63,15 @@ class RerankerOptions(BaseModel):
         description='"onnx-int8" or "onnx"; "fp32", "bf16" or "int8" with the extra torch. '
         'None: what an exported folder records, else "onnx-int8".',
     )
-    max_length: Count = Field(default=512, description="Tokens per pair at most, special tokens counted.")
+    max_length: Count = Field(
+        default=DEFAULT_MAX_LENGTH, description="Tokens per pair at most, special tokens counted."
+    )
     threads: Count | None = Field(default=None, description="CPUs to use at most; None: all that the process may.")
     revision: str | None = Field(default=None, description="A Hub branch, tag or commit.")
     local_files_only: bool = Field(default=False, description="Never call the Hub.")
     cache_dir: Place | None = Field(default=None, description="Where INT8 artifacts are kept; None: the user's cache.")
     min_fidelity: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        default=0.98,
+        default=DEFAULT_MIN_FIDELITY,
         description="Least rank correlation of INT8 scores with float32's on the probe; None asks for none.",
     )
     preload: bool = Field(default=False, description="Load at once, not on first use.")
@@ -126,7 +126,9 @@ class RerankerOptions(BaseModel):
     def __getstate__(self) -> dict[Any, Any]:
         if self.reranker is not None:
             raise TypeError("a loaded reranker cannot be pickled: give the adapter model and mode instead")
-        return super().__getstate__()
+        state = super().__getstate__()
+        private = state["__pydantic_private__"] or {}
+        return state | {"__pydantic_private__": private | {"_loaded": None}}
 
 
 class RankOptions(RerankerOptions):

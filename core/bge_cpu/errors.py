@@ -7,8 +7,19 @@
     ├── FidelityError                          INT8 would cost this checkpoint too much of its ranking
     └── InputError (ValueError)                an argument or a text is of the wrong type or value
 
-An error says what came and what was allowed; where there is a way out, a second line gives it as a hint.
+An error says what came and what was allowed; where there is a way out, a second line gives it as a hint. What is worth
+saying but stops nothing is a warning, which `warn` attributes to the caller's line.
 """
+
+import sys
+import warnings
+
+_NOT_THE_CALLER = frozenset(
+    {"bge_cpu", "langchain_bge_cpu", "llamaindex_bge_cpu"}  # ourselves
+    | {"langchain_core", "langchain_classic", "llama_index", "llama_index_instrumentation", "pydantic", "wrapt"}
+    | {"contextlib", "functools"}
+)
+"""Packages whose frames lie between a user's line and a warning of ours."""
 
 
 class BgeCpuError(Exception):
@@ -46,3 +57,14 @@ class FidelityError(BgeCpuError):
 
 class InputError(BgeCpuError, ValueError):
     """An argument or a text is of the wrong type or value; nothing was scored."""
+
+
+def warn(message: str) -> None:
+    """Warn the user (UserWarning), naming the line of theirs that called us, directly or through a framework.
+
+    In a thread that a framework started no such line is on the stack; then it is the thread's outermost one.
+    """
+    level, frame = 1, sys._getframe()
+    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] in _NOT_THE_CALLER:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)

@@ -5,7 +5,6 @@ tensors once: `model.safetensors` is both the data that `model.onnx` points into
 """
 
 import contextlib
-import importlib
 import json
 import math
 import os
@@ -20,15 +19,17 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
-from bge_cpu.architecture import Architecture
-from bge_cpu.artifacts import TENSORS, write_safetensors
 from bge_cpu.checkpoint import Checkpoint, open_checkpoint
-from bge_cpu.cpu import available_cpus
+from bge_cpu.checkpoint.architecture import Architecture
+from bge_cpu.checkpoint.record import EXPORT_MODES, FORMAT, RECORD, TENSORS
+from bge_cpu.checkpoint.weights import Weights, check_tensors, header_bytes, write_safetensors
+from bge_cpu.engines import artifact
 from bge_cpu.errors import BgeCpuError, InputError
-from bge_cpu.inputs import check_share
-from bge_cpu.record import FORMAT, MODES, RECORD, recorded_mode
+from bge_cpu.graph import build
+from bge_cpu.graph.feed import Batch
+from bge_cpu.graph.linear import Float32, Int8
+from bge_cpu.inputs import DEFAULT_MIN_FIDELITY, check_share
 from bge_cpu.tokenizer import PairTokenizer
-from bge_cpu.weights import Weights, header_bytes
 
 _GRAPH = "model.onnx"
 _BLOCK = 16 << 20  # bytes
@@ -44,7 +45,7 @@ def export(
     revision: str | None = None,
     local_files_only: bool = False,
     cache_dir: str | Path | None = None,
-    min_fidelity: float | None = 0.98,
+    min_fidelity: float | None = DEFAULT_MIN_FIDELITY,
     progress: Progress | None = None,
 ) -> Path:
     """Write a self-contained folder.
@@ -73,23 +74,23 @@ def export(
         FidelityError: INT8 would cost this checkpoint too much of its ranking.
         BgeCpuError: The folder cannot be written, for instance because the disk is full; nothing is left behind.
     """
-    if mode not in MODES:
-        raise InputError(f"mode of an export is one of {', '.join(MODES)}, not {mode!r}")
+    if mode not in EXPORT_MODES:
+        raise InputError(f"mode of an export is one of {', '.join(EXPORT_MODES)}, not {mode!r}")
     check_share(min_fidelity, "min_fidelity")
     place = _free_place(out)
     checkpoint = open_checkpoint(model, revision=revision, local_files_only=local_files_only)
-    if recorded_mode(checkpoint.folder) is not None:
+    if checkpoint.exported_mode is not None:
         raise InputError(
             f"{checkpoint.folder} is itself an exported folder",
             hint="copy the folder, or export the checkpoint it was made from",
         )
     temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
     cache = None if cache_dir is None else Path(cache_dir)
-    with _artifact(checkpoint, mode, cache_dir=cache, min_fidelity=min_fidelity) as artifact:
+    with _built(checkpoint, mode, cache_dir=cache, min_fidelity=min_fidelity) as built:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             temporary.mkdir()
-            _write(checkpoint, temporary, mode=mode, artifact=artifact, progress=progress or (lambda done, total: None))
+            _write(checkpoint, temporary, mode=mode, built=built, progress=progress or (lambda done, total: None))
             temporary.replace(place)
         except OSError as error:
             raise BgeCpuError(
@@ -121,36 +122,30 @@ def _free_place(out: str | Path) -> Path:
     return place
 
 
-def _artifact(
+def _built(
     checkpoint: Checkpoint, mode: str, *, cache_dir: Path | None, min_fidelity: float | None
 ) -> contextlib.AbstractContextManager[Path | None]:
     """The folder of the INT8 artifact that has passed the gate; None for float32, which needs none."""
     if mode == "onnx":
         return contextlib.nullcontext()
-    engine: Any = importlib.import_module("bge_cpu.engines.onnx_int8")
-    artifact: contextlib.AbstractContextManager[Path] = engine.artifact(
-        checkpoint, threads=available_cpus(), cache_dir=cache_dir, min_fidelity=min_fidelity
-    )
-    return artifact
+    encode = PairTokenizer.load(checkpoint.tokenizer).encode
+    return artifact(mode, checkpoint, encode=encode, cache_dir=cache_dir, min_fidelity=min_fidelity)
 
 
-def _write(checkpoint: Checkpoint, folder: Path, *, mode: str, artifact: Path | None, progress: Progress) -> None:
-    """Fill an empty folder; the tensors are those of an INT8 artifact or the checkpoint's own as float32."""
-    graph = importlib.import_module("bge_cpu.graph")  # only now: it brings onnx along, as do these
-    linear, feed = importlib.import_module("bge_cpu.linear"), importlib.import_module("bge_cpu.feed")
-    engine = importlib.import_module("bge_cpu.engines.onnx")
+def _write(checkpoint: Checkpoint, folder: Path, *, mode: str, built: Path | None, progress: Progress) -> None:
+    """Fill an empty folder; the tensors are those of a built INT8 artifact, or the checkpoint's own as float32."""
     tokenizer = PairTokenizer.load(checkpoint.tokenizer)
     checkpoint.check_tokenizer(tokenizer.vocabulary, tokenizer.token_types)
     architecture = Architecture.from_config(checkpoint.config)
-    dialect = linear.Float32() if artifact is None else linear.Int8()
-    model, shapes = graph.build(architecture, dialect, partial(feed.Batch, typed=tokenizer.token_types > 1))
+    matrices = Float32() if built is None else Int8()
+    model, shapes = build(architecture, matrices, partial(Batch, typed=tokenizer.token_types > 1))
 
-    weights = Weights(checkpoint.weights if artifact is None else [artifact / TENSORS])
-    engine.check_tensors(weights, shapes, artifact or checkpoint.folder)
-    if artifact is None:
+    weights = Weights(checkpoint.weights if built is None else [built / TENSORS])
+    check_tensors(weights, shapes, built or checkpoint.folder)
+    if built is None:
         write_safetensors(folder / TENSORS, _float32(weights, shapes, progress), count=len(shapes))
     else:
-        for file in (file for file in artifact.iterdir() if not file.name.startswith(".")):
+        for file in (file for file in built.iterdir() if not file.name.startswith(".")):
             _save(folder / file.name, _blocks(file, progress if file.name == TENSORS else None))
     _point(model, folder / TENSORS)
     _save(folder / _GRAPH, [model.SerializeToString()])

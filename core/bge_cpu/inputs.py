@@ -1,10 +1,15 @@
-"""The door: what callers pass in is checked here, before anything is computed."""
+"""Step 1 of a call: what callers pass in is checked, before anything is computed; and the defaults of loading."""
 
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bge_cpu.errors import InputError
+
+DEFAULT_MODEL = "BAAI/bge-reranker-v2-m3"
+DEFAULT_MAX_LENGTH = 512
+DEFAULT_MIN_FIDELITY = 0.98
+"""The defaults of `Reranker.load`, here for all that takes the same options."""
 
 NORMALIZATIONS = ("sigmoid", "softmax")
 LONG_DOCUMENTS = ("truncate", "windows")

@@ -1,17 +1,18 @@
 """The whole path on one screen: pairs -> tokens -> logits -> scores -> ranking."""
 
 import os
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from bge_cpu.checkpoint import open_checkpoint
-from bge_cpu.cpu import available_cpus
-from bge_cpu.engines import Engine, check_mode, load_engine
-from bge_cpu.errors import BgeCpuError, InputError
+from bge_cpu.engines import Cancelled, Engine, check_mode, load_engine
+from bge_cpu.errors import BgeCpuError, InputError, warn
 from bge_cpu.inputs import (
+    DEFAULT_MAX_LENGTH,
+    DEFAULT_MIN_FIDELITY,
+    DEFAULT_MODEL,
     check_count,
     check_documents,
     check_long_documents,
@@ -21,12 +22,11 @@ from bge_cpu.inputs import (
     check_share,
 )
 from bge_cpu.ranking import Ranked, Ranking, normalized, order
-from bge_cpu.record import recorded_mode
-from bge_cpu.scoring import pair_logits, window_logits
+from bge_cpu.scoring import Scored, best_logits
 from bge_cpu.tokenizer import PairTokenizer
 
-_THREADS = 1024
-_STREAMED_AT_ONCE = 32  # read from a stream before its scores are given
+_MOST_THREADS = 1024
+_STREAMED_AT_ONCE = 32  # pairs read from a stream before their scores are given
 
 
 class Reranker:
@@ -57,15 +57,15 @@ class Reranker:
     @classmethod
     def load(
         cls,
-        model: str | Path = "BAAI/bge-reranker-v2-m3",
+        model: str | Path = DEFAULT_MODEL,
         *,
         mode: str | None = None,
-        max_length: int = 512,
+        max_length: int = DEFAULT_MAX_LENGTH,
         threads: int | None = None,
         revision: str | None = None,
         local_files_only: bool = False,
         cache_dir: str | Path | None = None,
-        min_fidelity: float | None = 0.98,
+        min_fidelity: float | None = DEFAULT_MIN_FIDELITY,
     ) -> "Reranker":
         """Load a checkpoint.
 
@@ -90,22 +90,28 @@ class Reranker:
         """
         if mode is not None:
             check_mode(mode)
-        threads = available_cpus() if threads is None else check_count(threads, "threads", most=_THREADS)
+        threads = None if threads is None else check_count(threads, "threads", most=_MOST_THREADS)
         check_count(max_length, "max_length")
         check_share(min_fidelity, "min_fidelity")
         cache_dir = None if cache_dir is None else Path(cache_dir)
         checkpoint = open_checkpoint(model, revision=revision, local_files_only=local_files_only)
-        recorded = recorded_mode(checkpoint.folder)
-        if recorded and mode not in (None, recorded):
-            raise InputError(f"{checkpoint.name} was exported for mode {recorded!r}, not {mode!r}")
+        if checkpoint.exported_mode and mode not in (None, checkpoint.exported_mode):
+            raise InputError(f"{checkpoint.name} was exported for mode {checkpoint.exported_mode!r}, not {mode!r}")
         if checkpoint.max_length is not None and max_length > checkpoint.max_length:
             raise InputError(
                 f"max_length is {max_length}; {checkpoint.name} takes at most {checkpoint.max_length} tokens"
             )
         tokenizer = PairTokenizer.load(checkpoint.tokenizer, max_length)
         checkpoint.check_tokenizer(tokenizer.vocabulary, tokenizer.token_types)
-        mode = check_mode(mode or recorded)
-        engine = load_engine(mode, checkpoint, threads=threads, cache_dir=cache_dir, min_fidelity=min_fidelity)
+        mode = check_mode(mode or checkpoint.exported_mode)
+        engine = load_engine(
+            mode,
+            checkpoint,
+            encode=PairTokenizer.load(checkpoint.tokenizer).encode,
+            threads=threads,
+            cache_dir=cache_dir,
+            min_fidelity=min_fidelity,
+        )
         return cls(tokenizer, engine, model=checkpoint.name, mode=mode)
 
     def score(self, pairs: Iterable[tuple[str, str]], *, normalize: str | None = None) -> list[float]:
@@ -122,9 +128,9 @@ class Reranker:
         check_normalize(normalize)
         if isinstance(pairs, str | bytes) or not isinstance(pairs, Iterable):
             raise InputError(f"pairs is a list of (query, document), not {type(pairs).__name__}")
-        logits, cut = self._logits([check_pair(pair, index) for index, pair in enumerate(pairs)])
-        _warn_of_truncation(_pairs_cut(cut), self.tokenizer.max_length)
-        return normalized(logits, normalize)
+        scored = self._scored([check_pair(pair, index) for index, pair in enumerate(pairs)])
+        self._warn_of_truncation(_truncated(scored))
+        return normalized([item.logit for item in scored], normalize)
 
     def rank(
         self,
@@ -134,7 +140,7 @@ class Reranker:
         top_n: int | None = None,
         normalize: str | None = "sigmoid",
         long_documents: str = "truncate",
-        cancelled: Callable[[], bool] | None = None,
+        cancelled: Cancelled = None,
     ) -> Ranking:
         """Rank documents by their relevance to a query, highest first, ties in input order.
 
@@ -156,16 +162,18 @@ class Reranker:
         check_long_documents(long_documents)
         top_n = None if top_n is None else check_count(top_n, "top_n")
         query, documents = check_query(query), check_documents(documents)
-        spans: Sequence[tuple[int, int] | None] = [None] * len(documents)
-        if long_documents == "windows":
-            self._check_process()
-            logits, cut, spans = window_logits(self.tokenizer, self.engine, query, documents, cancelled=cancelled)
-        else:
-            logits, cut = self._logits([(query, document) for document in documents], cancelled=cancelled)
-        _warn_of_truncation(_pairs_cut(cut), self.tokenizer.max_length)
+        self._check_process()
+        pairs = [(query, document) for document in documents]
+        windows = self.tokenizer.windows(pairs, whole=long_documents == "windows")
+        scored = best_logits(self.engine, windows, pairs, cancelled=cancelled)
+        self._warn_of_truncation(_truncated(scored))
+        logits = [item.logit for item in scored]
         scores = normalized(logits, normalize)
         best = order(logits, top_n)
-        return Ranking([Ranked(index, scores[index], documents[index], cut[index], spans[index]) for index in best])
+        ranked = zip(best, [scored[index] for index in best], strict=True)
+        return Ranking(
+            [Ranked(index, scores[index], documents[index], item.truncated_tokens, item.span) for index, item in ranked]
+        )
 
     def score_stream(self, pairs: Iterable[tuple[str, str]], *, normalize: str | None = None) -> Iterator[float]:
         """Score pairs of any iterable, in its order, in bounded memory; pairs are read a few at a time.
@@ -187,28 +195,32 @@ class Reranker:
 
     def _stream(self, pairs: Iterable[tuple[str, str]], normalize: str | None) -> Iterator[float]:
         source = (check_pair(pair, index) for index, pair in enumerate(pairs))
-        done = cut = 0
+        done = truncated = 0
         try:
             while True:
                 chunk, failure = _take(source, _STREAMED_AT_ONCE)
-                logits, chunk_cut = self._logits(chunk, first=done)
-                cut += _pairs_cut(chunk_cut)
+                found = self._scored(chunk, first=done)
                 done += len(chunk)
-                yield from normalized(logits, normalize)
+                truncated += _truncated(found)
+                yield from normalized([item.logit for item in found], normalize)
                 if failure is not None:
                     raise failure
                 if not chunk:
                     break
         except GeneratorExit:  # left early; an error, by contrast, speaks for itself
-            _warn_of_truncation(cut, self.tokenizer.max_length)
+            self._warn_of_truncation(truncated)
             raise
-        _warn_of_truncation(cut, self.tokenizer.max_length)
+        self._warn_of_truncation(truncated)
 
-    def _logits(
-        self, pairs: Sequence[tuple[str, str]], *, first: int = 0, cancelled: Callable[[], bool] | None = None
-    ) -> tuple[list[float], list[int]]:
+    def _scored(self, pairs: Sequence[tuple[str, str]], *, first: int = 0) -> list[Scored]:
+        """Checked pairs -> token ids -> logits; `first` is the first one's number in error messages."""
         self._check_process()
-        return pair_logits(self.tokenizer, self.engine, pairs, first=first, cancelled=cancelled)
+        return best_logits(self.engine, self.tokenizer.windows(pairs, whole=False), pairs, first=first)
+
+    def _warn_of_truncation(self, pairs: int) -> None:
+        if pairs:
+            limit = self.tokenizer.max_length
+            warn(f"cut to max_length={limit} tokens: {pairs:,} of the pairs; see Ranked.truncated_tokens")
 
     def _check_process(self) -> None:
         if os.getpid() != self._process:  # the engine's threads are not here; waiting for them would hang
@@ -216,6 +228,11 @@ class Reranker:
                 "this reranker was loaded before the process forked, and its threads stayed behind",
                 hint="load it in the child process, or start processes with the method 'spawn'",
             )
+
+
+def _truncated(scored: Sequence[Scored]) -> int:
+    """How many pairs were cut."""
+    return sum(item.truncated_tokens > 0 for item in scored)
 
 
 def _take(source: Iterator[tuple[str, str]], size: int) -> tuple[list[tuple[str, str]], Exception | None]:
@@ -226,13 +243,3 @@ def _take(source: Iterator[tuple[str, str]], size: int) -> tuple[list[tuple[str,
     except Exception as error:
         return taken, error
     return taken, None
-
-
-def _pairs_cut(cut: Sequence[int]) -> int:
-    return sum(1 for tokens in cut if tokens)
-
-
-def _warn_of_truncation(pairs: int, max_length: int) -> None:
-    if pairs:
-        message = f"cut to max_length={max_length} tokens: {pairs:,} of the pairs; see Ranked.truncated_tokens"
-        warnings.warn(message, stacklevel=3)

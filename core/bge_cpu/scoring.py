@@ -1,98 +1,64 @@
-"""Steps 2 and 3 in bounded memory: texts -> tokens -> logits, some pairs at a time, every logit checked."""
+"""Step 3 of a call: windows -> a logit per document, in bounded memory, every logit checked."""
 
 import math
-from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
-from bge_cpu.engines import Engine
+from bge_cpu.engines import Cancelled, Engine
 from bge_cpu.errors import CheckpointError
-from bge_cpu.tokenizer import PairTokenizer, TokenizedPair
+from bge_cpu.tokenizer import Window
 
-_PAIRS_AT_ONCE = 1024  # tokenised together; bounds the memory of a million pairs
-
-Cancelled = Callable[[], bool] | None
+_WINDOWS_AT_ONCE = 1024  # given to the engine together
 
 
-def pair_logits(
-    tokenizer: PairTokenizer,
+@dataclass(slots=True)
+class Scored:
+    """What the model said of one (query, document) pair.
+
+    Attributes:
+        logit: The raw logit of its best window, the first of equals.
+        span: That window's characters; None where the document was not read in windows.
+        truncated_tokens: How many tokens of query and document the model did not see.
+    """
+
+    logit: float = -math.inf
+    span: tuple[int, int] | None = None
+    truncated_tokens: int = 0
+
+
+def best_logits(
     engine: Engine,
+    windows: Iterable[Window],
     pairs: Sequence[tuple[str, str]],
     *,
     first: int = 0,
     cancelled: Cancelled = None,
-) -> tuple[list[float], list[int]]:
-    """The pairs' logits, and how many tokens of each were cut off.
+) -> list[Scored]:
+    """Run windows through the engine and keep each pair's best.
 
     Args:
-        tokenizer: Turns pairs into token ids.
         engine: Turns token ids into logits.
-        pairs: Checked (query, document) pairs.
+        windows: At least one of every pair.
+        pairs: The texts that the windows were made of.
         first: The number of the first pair in error messages.
-        cancelled: Asked before a pair is run; once it says True, no more are.
+        cancelled: As in `Engine.logits`.
 
     Raises:
-        CheckpointError: The model gave a pair no finite logit.
-        CancelledError: `cancelled` said so.
+        CheckpointError: The model gave a window no finite logit.
+        concurrent.futures.CancelledError: `cancelled` said so.
     """
-    logits: list[float] = []
-    cut: list[int] = []
-    for start in range(0, len(pairs), _PAIRS_AT_ONCE):
-        tokenized = tokenizer.encode(pairs[start : start + _PAIRS_AT_ONCE])
-        logits += _run(engine, tokenized, cancelled)
-        cut += [pair.truncated_tokens for pair in tokenized]
-    for index, logit in enumerate(logits):
-        _check(logit, first + index, pairs[index])
-    return logits, cut
-
-
-def window_logits(
-    tokenizer: PairTokenizer,
-    engine: Engine,
-    query: str,
-    documents: Sequence[str],
-    *,
-    cancelled: Cancelled = None,
-) -> tuple[list[float], list[int], list[tuple[int, int]]]:
-    """For each document the logit of its best window (the first of equals), cut tokens, and that window's characters.
-
-    The arguments and errors are those of `pair_logits`. No document is cut, so the tokens are the query's.
-    """
-    logits = [-math.inf] * len(documents)
-    cut = [0] * len(documents)
-    spans = [(0, 0)] * len(documents)
-    for start in range(0, len(documents), _PAIRS_AT_ONCE):
-        windows = tokenizer.windows(query, documents[start : start + _PAIRS_AT_ONCE])
-        while some := list(islice(windows, _PAIRS_AT_ONCE)):
-            for window, logit in zip(some, _run(engine, [window.pair for window in some], cancelled), strict=True):
-                index = start + window.document
-                _check(logit, index, (query, documents[index]))
-                cut[index] = window.pair.truncated_tokens
-                if logit > logits[index]:
-                    logits[index], spans[index] = logit, window.span
-    return logits, cut, spans
-
-
-def _run(engine: Engine, pairs: Sequence[TokenizedPair], cancelled: Cancelled) -> list[float]:
-    logits: list[float] = engine.logits(_Watched(pairs, cancelled) if cancelled else pairs).tolist()
-    return logits
-
-
-class _Watched(Sequence[TokenizedPair]):
-    """Pairs that an engine can read only as long as somebody waits for their logits."""
-
-    def __init__(self, pairs: Sequence[TokenizedPair], cancelled: Callable[[], bool]) -> None:
-        self._pairs = pairs
-        self._cancelled = cancelled
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def __getitem__(self, index: Any) -> Any:
-        if self._cancelled():
-            raise CancelledError("the call was cancelled")
-        return self._pairs[index]
+    best = [Scored() for _ in pairs]
+    windows = iter(windows)
+    while some := list(islice(windows, _WINDOWS_AT_ONCE)):
+        logits = engine.logits([window.pair for window in some], cancelled=cancelled).tolist()
+        for window, logit in zip(some, logits, strict=True):
+            _check(logit, first + window.document, pairs[window.document])
+            so_far = best[window.document]
+            if logit > so_far.logit:
+                so_far.logit, so_far.span = logit, window.span
+            so_far.truncated_tokens = window.pair.truncated_tokens  # the query's, where there are several windows
+    return best
 
 
 def _check(logit: float, index: int, pair: tuple[str, str]) -> None:

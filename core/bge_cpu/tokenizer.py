@@ -13,52 +13,46 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
+from bge_cpu.engines import TokenizedPair
 from bge_cpu.errors import CheckpointError
-from bge_cpu.inputs import check_count
+from bge_cpu.inputs import DEFAULT_MAX_LENGTH, check_count
 from bge_cpu.splitting import split, window_starts
 
 # No piece of the vocabularies in use is longer than 16 characters, so that a text's first max_length tokens lie within
 # the first 16 * max_length characters; twice that keeps them clear of the place where a spaceless text is cut.
 _CHARACTERS_PER_TOKEN = 32
 _CHARACTERS_AT_ONCE = 2_000_000
+_PAIRS_AT_ONCE = 1024  # encoded together; bounds the memory of a million pairs
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TokenizedPair:
-    """One pair as the model reads it.
-
-    Attributes:
-        ids: Token ids with special tokens, int64, (tokens,).
-        type_ids: Token types, int64, (tokens,).
-        truncated_tokens: How many tokens of query and document were cut off.
-    """
-
-    ids: NDArray[np.int64]
-    type_ids: NDArray[np.int64]
-    truncated_tokens: int
-
-    def __len__(self) -> int:
-        return len(self.ids)
+_Encoded = tuple[NDArray[np.int64], int]
+"""A text's first ids, as many as there is room for, and the number of all its tokens."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Window:
-    """A part of a document as the model reads it, after the query.
+    """A document, or a part of one, as the model reads it behind the query.
 
     Attributes:
-        document: The document's index.
-        span: The part's first character and the one after its last.
-        pair: Query and part; of its truncated tokens all are the query's.
+        document: The index of the (query, document) pair that it belongs to.
+        span: The part's first character in the document and the one after its last; None where the document was not
+            read in windows.
+        pair: The token ids of query and part.
     """
 
     document: int
-    span: tuple[int, int]
+    span: tuple[int, int] | None
     pair: TokenizedPair
 
 
 @dataclass(frozen=True, slots=True)
 class _Template:
-    """The special tokens around query and document, and everybody's token types."""
+    """A pair format, ids[0] query ids[1] document ids[2]: for XLM-RoBERTa `<s> query </s></s> document </s>`.
+
+    Attributes:
+        ids: The special tokens before, between and after query and document.
+        special_types: Their token types.
+        text_types: The token type of the query's tokens, and of the document's.
+    """
 
     ids: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
     special_types: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
@@ -84,7 +78,7 @@ class PairTokenizer:
         InputError: max_length has no room for a token of query and document each.
     """
 
-    def __init__(self, tokenizer: tokenizers.Tokenizer, max_length: int = 512) -> None:
+    def __init__(self, tokenizer: tokenizers.Tokenizer, max_length: int = DEFAULT_MAX_LENGTH) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer = tokenizer
@@ -97,7 +91,7 @@ class PairTokenizer:
         self._document_limit = room
 
     @classmethod
-    def load(cls, file: Path, max_length: int = 512) -> "PairTokenizer":
+    def load(cls, file: Path, max_length: int = DEFAULT_MAX_LENGTH) -> "PairTokenizer":
         """Read a tokenizer.json.
 
         Raises:
@@ -122,45 +116,71 @@ class PairTokenizer:
 
     def encode(self, pairs: Sequence[tuple[str, str]]) -> list[TokenizedPair]:
         """Encode pairs of checked texts, in order. A query that recurs is encoded once."""
-        queries = list(dict.fromkeys(query for query, _ in pairs))
-        encoded = dict(zip(queries, self._encode(queries, self._query_limit), strict=True))
+        queries = self._encode_queries(pairs)
         documents = self._encode([document for _, document in pairs], self._document_limit)
-        return [self._join(encoded[query], document) for (query, _), document in zip(pairs, documents, strict=True)]
+        return [self._join(queries[query], document) for (query, _), document in zip(pairs, documents, strict=True)]
 
-    def windows(self, query: str, documents: Sequence[str]) -> Iterator[Window]:
-        """Encode a query with whole documents: one window each, or several that overlap where a document is too long.
+    def _encode_queries(self, pairs: Sequence[tuple[str, str]]) -> dict[str, _Encoded]:
+        queries = list(dict.fromkeys(query for query, _ in pairs))
+        return dict(zip(queries, self._encode(queries, self._query_limit), strict=True))
 
-        The first window is the pair that `encode` gives; those of a document overlap by at least a quarter and are
-        spread evenly, so that the last one is as full as the others. Windows come in the order of the documents.
+    def windows(self, pairs: Sequence[tuple[str, str]], *, whole: bool) -> Iterator[Window]:
+        """Encode pairs of checked texts, in order, some at a time, as they are asked for.
+
+        Args:
+            pairs: (query, document) pairs, as many as you like.
+            whole: Whether a document that is too long is read whole, in several overlapping windows, each behind the
+                query; if not, it is cut, and every pair is one window.
         """
-        ((query_ids, query_tokens),) = self._encode([query], self._query_limit)
-        cut, room = query_tokens - len(query_ids), self._document_limit - len(query_ids)
-        for index, (ids, tokens) in enumerate(self._encode(documents, room)):
-            text = documents[index]
-            if tokens <= room:
-                yield Window(index, (0, len(text)), self._pair(query_ids, ids, cut))
-                continue
-            ids, starts, ends = self._encode_with_offsets(text)
-            for start in window_starts(len(ids), room):
-                end = start + room
-                span = int(starts[start]) if start else 0, int(ends[end - 1]) if end < len(ids) else len(text)
-                yield Window(index, span, self._pair(query_ids, ids[start:end], cut))
+        for start in range(0, len(pairs), _PAIRS_AT_ONCE):
+            some = pairs[start : start + _PAIRS_AT_ONCE]
+            for index, encoded in enumerate(self._whole(some) if whole else self._cut(some), start):
+                for span, pair in encoded:
+                    yield Window(index, span, pair)
 
-    def _join(self, query: tuple[NDArray[np.int64], int], document: tuple[NDArray[np.int64], int]) -> TokenizedPair:
+    def _cut(self, pairs: Sequence[tuple[str, str]]) -> Iterator[list[tuple[None, TokenizedPair]]]:
+        return ([(None, pair)] for pair in self.encode(pairs))
+
+    def _whole(self, pairs: Sequence[tuple[str, str]]) -> Iterator[Iterator[tuple[tuple[int, int], TokenizedPair]]]:
+        """For each pair its windows, from the document's start to its end, spread evenly so that all are about as full.
+
+        Neighbours overlap by at least a quarter.
+        """
+        queries = self._encode_queries(pairs)
+        documents = self._encode([document for _, document in pairs], self._document_limit)
+        for (query, text), (ids, tokens) in zip(pairs, documents, strict=True):
+            yield self._windows_of(queries[query], text, ids, tokens)
+
+    def _windows_of(
+        self, query: _Encoded, text: str, ids: NDArray[np.int64], tokens: int
+    ) -> Iterator[tuple[tuple[int, int], TokenizedPair]]:
+        """The windows of one document, whose first ids and number of tokens are known."""
+        query_ids, query_tokens = query
+        truncated, room = query_tokens - len(query_ids), self._document_limit - len(query_ids)
+        if tokens <= room:
+            yield (0, len(text)), self._pair(query_ids, ids, truncated)
+            return
+        ids, starts, ends = self._encode_with_offsets(text)
+        for start in window_starts(len(ids), room):
+            end = start + room
+            span = int(starts[start]) if start else 0, int(ends[end - 1]) if end < len(ids) else len(text)
+            yield span, self._pair(query_ids, ids[start:end], truncated)
+
+    def _join(self, query: _Encoded, document: _Encoded) -> TokenizedPair:
         (query_ids, query_tokens), (document_ids, document_tokens) = query, document
         document_ids = document_ids[: self._document_limit - len(query_ids)]
-        cut = query_tokens - len(query_ids) + document_tokens - len(document_ids)
-        return self._pair(query_ids, document_ids, cut)
+        truncated = query_tokens - len(query_ids) + document_tokens - len(document_ids)
+        return self._pair(query_ids, document_ids, truncated)
 
-    def _pair(self, query_ids: NDArray[np.int64], document_ids: NDArray[np.int64], cut: int) -> TokenizedPair:
+    def _pair(self, query_ids: NDArray[np.int64], document_ids: NDArray[np.int64], truncated: int) -> TokenizedPair:
         before, between, after = self._template.ids
         ids = np.concatenate([before, query_ids, between, document_ids, after])
         before, between, after = self._template.special_types
         query_type, document_type = self._template.text_types
         types = [before, np.full(len(query_ids), query_type), between, np.full(len(document_ids), document_type), after]
-        return TokenizedPair(ids, np.concatenate(types), cut)
+        return TokenizedPair(ids, np.concatenate(types), truncated)
 
-    def _encode(self, texts: Sequence[str], limit: int) -> list[tuple[NDArray[np.int64], int]]:
+    def _encode(self, texts: Sequence[str], limit: int) -> list[_Encoded]:
         """For each text its first `limit` ids and the number of all its tokens."""
         kept: list[list[int]] = [[] for _ in texts]
         tokens = [0] * len(texts)

@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from bge_cpu import ArtifactError, Reranker
-from bge_cpu.artifacts import artifacts, check, digest, write_safetensors
+from bge_cpu.quantization.artifacts import artifacts, check, digest, write_safetensors
 
 PAIRS = [("panda", "a bear"), ("panda", "竹子")]
 LOAD = """

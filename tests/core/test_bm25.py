@@ -5,7 +5,7 @@ import math
 import pytest
 
 from bge_cpu import InputError
-from bge_cpu.bm25 import K1, B, Bm25, terms
+from bge_cpu.evaluation.bm25 import K1, B, Bm25, terms
 
 TEXTS = ["the quick fox", "a slow fox and a fox", "三峡大坝在湖北", "nothing here"]
 

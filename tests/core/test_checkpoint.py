@@ -15,7 +15,7 @@ from tokenizers import processors
 
 from bge_cpu import CheckpointError, InputError, Reranker
 from bge_cpu.checkpoint import open_checkpoint
-from bge_cpu.weights import Weights
+from bge_cpu.checkpoint.weights import Weights
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bge_cpu.cpu import available_cpus, cgroup_quota, features, int8_class
+from bge_cpu.machine.cpu import available_cpus, cgroup_quota, features, int8_class
 
 
 def tree(root: Path, files: dict[str, str]) -> Path:

@@ -10,9 +10,9 @@ import pytest
 
 from bge_cpu.doctor import Check, examine
 from bge_cpu.doctor.places import artifact_cache
-from bge_cpu.engines import DEFAULT_MODE, EXTRAS
+from bge_cpu.engines import DEFAULT_MODE, MODES
 from bge_cpu.export import export
-from bge_cpu.memory import Memory, memory
+from bge_cpu.machine.memory import Memory, memory
 
 COMMAND = [sys.executable, "-c", "from bge_cpu.cli import main; main()"]
 REFUSED = "http://127.0.0.1:9"  # nothing listens on the discard port
@@ -71,7 +71,7 @@ def look(
     return {check.name: check for check in checks}
 
 
-@pytest.mark.parametrize("mode", EXTRAS)
+@pytest.mark.parametrize("mode", MODES)
 def test_a_good_machine_runs_every_mode(tmp_path: Path, tiny_xlmr: Path, mode: str) -> None:
     cpuinfo = VNNI.replace("avx512_vnni", "avx512_vnni avx512_bf16")
     checks = look(tree(tmp_path, cpuinfo), mode, str(tiny_xlmr))

@@ -18,11 +18,11 @@ import torch
 from safetensors import safe_open
 
 from bge_cpu import ArtifactError, BgeCpuError, CheckpointError, FidelityError, InputError, Reranker
-from bge_cpu.artifacts import TENSORS, check
 from bge_cpu.checkpoint import open_checkpoint
+from bge_cpu.checkpoint.record import recorded_mode
 from bge_cpu.engines import onnx_int8
 from bge_cpu.export import export
-from bge_cpu.record import recorded_mode
+from bge_cpu.quantization.artifacts import TENSORS, check
 from bge_cpu.tokenizer import PairTokenizer
 
 PAIRS = [("what is 熊猫?", checkpoints.text(length, seed=length)) for length in (40, 1, 3, 60, 9, 20)]

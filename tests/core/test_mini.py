@@ -7,11 +7,11 @@ import pytest
 from bge_cpu import Reranker
 from bge_cpu.checkpoint import MINI
 from bge_cpu.cli.demo import BASIC, CHECKS, KEYWORD_TRAP, KEYWORD_TRAP_ENGLISH, Check
-from bge_cpu.cpu import NATIVE_BF16, features
-from bge_cpu.engines import EXTRAS
+from bge_cpu.engines import MODES
+from bge_cpu.machine.cpu import NATIVE_BF16, features
 
 pytestmark = pytest.mark.model
-MODES = [mode for mode in EXTRAS if mode != "bf16" or NATIVE_BF16 & set(features())]
+MODES = [mode for mode in MODES if mode != "bf16" or NATIVE_BF16 & set(features())]
 
 
 @pytest.fixture(scope="module", params=MODES)

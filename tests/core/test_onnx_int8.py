@@ -9,9 +9,9 @@ from safetensors.numpy import load_file, save_file
 from test_onnx import PAIRS, check_equal_in_any_company
 
 from bge_cpu import FidelityError, InputError, Reranker
-from bge_cpu.cpu import features
-from bge_cpu.fidelity import spearman
-from bge_cpu.quantize import equalize, quantize_rows, row_scales
+from bge_cpu.machine.cpu import features
+from bge_cpu.quantization.fidelity import spearman
+from bge_cpu.quantization.quantize import equalize, quantize_rows, row_scales
 
 
 def logits(model: Path, mode: str, pairs: list[tuple[str, str]]) -> np.ndarray:

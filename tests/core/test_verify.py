@@ -16,7 +16,7 @@ from bge_cpu.evaluation import Collection, agreement, prepare, rerank
 from bge_cpu.evaluation.agreement import all_if_few, from_files, probe
 from bge_cpu.evaluation.files import Run
 from bge_cpu.export import export
-from bge_cpu.probe import PAIRS
+from bge_cpu.quantization.probe import PAIRS
 
 Ran = tuple[int, str, str]
 Call = Callable[..., Ran]

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bge_cpu.children import why_it_failed
 from bge_cpu.engines import INT8_MODES
+from bge_cpu.machine.children import why_it_failed
 
 Progress = Callable[[str], None]
 

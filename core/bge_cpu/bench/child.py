@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from bge_cpu.bench import usual
 from bge_cpu.errors import BgeCpuError
-from bge_cpu.probe import PAIRS
+from bge_cpu.quantization.probe import PAIRS
 from bge_cpu.reranker import Reranker
 
 

@@ -3,70 +3,61 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 from rich.table import Table
 
 from bge_cpu.bench import Measured, measure, recommendation
 from bge_cpu.checkpoint import open_checkpoint
-from bge_cpu.cli.evaluate import check_outputs
-from bge_cpu.cli.options import CacheDir, LocalFilesOnly, MaxLength, MinFidelity, Model, Revision, min_fidelity
-from bge_cpu.cpu import available_cpus
-from bge_cpu.engines import EXTRAS, check_mode
+from bge_cpu.cli.options import LoadOptions, loads_a_model
+from bge_cpu.cli.output import check_outputs, progress_bar
+from bge_cpu.engines import MODES, check_mode
 from bge_cpu.errors import BgeCpuError
 from bge_cpu.evaluation.first_stage import needs_extra
-from bge_cpu.inputs import check_share
+from bge_cpu.machine.cpu import available_cpus
 
 _LENGTHS = (32, 64, 128, 256, 512)
 _QUICK_LENGTHS = (32, 256)
 
 
+@loads_a_model("mode", "threads")
 def bench(
-    model: Model = "BAAI/bge-reranker-v2-m3",
     modes: Annotated[
         list[str] | None,
-        typer.Option("--mode", help=f"{', '.join(EXTRAS)}; repeatable; default: all.", show_default=False),
+        typer.Option("--mode", help=f"{', '.join(MODES)}; repeatable; default: all.", show_default=False),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer points, shorter.")] = False,
     chart: Annotated[Path | None, typer.Option("--chart", help="Draw the figures: a .svg or .png file.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures there.")] = None,
-    max_length: MaxLength = 512,
-    revision: Revision = None,
-    local_files_only: LocalFilesOnly = False,
-    cache_dir: CacheDir = None,
-    fidelity: MinFidelity = "0.98",
+    *,
+    options: LoadOptions,
 ) -> None:
     """Measure every mode on this machine: time over length, rate over threads, memory, and which to use.
 
     Leave the machine alone meanwhile: what else runs is measured, too.
     """
-    chosen = [check_mode(mode) for mode in dict.fromkeys(modes or EXTRAS)]
+    chosen = [check_mode(mode) for mode in dict.fromkeys(modes or MODES)]
     check_outputs(json_file, chart)
-    least = check_share(min_fidelity(fidelity), "--min-fidelity")
     draw = None if chart is None else needs_extra("bge_cpu.bench.chart").draw
-    checkpoint = open_checkpoint(model, revision=revision, local_files_only=local_files_only)
-    options: dict[str, Any] = {
-        "model": model,
-        "max_length": max_length,
-        "revision": revision,
-        "local_files_only": True,  # what was not here is now
-        "cache_dir": None if cache_dir is None else str(cache_dir),
-        "min_fidelity": least,
-    }
-    lengths = [length for length in (_QUICK_LENGTHS if quick else _LENGTHS) if length <= max_length] or [max_length]
+    keywords = {name: value for name, value in options.keywords().items() if name not in ("mode", "threads")}
+    checkpoint = open_checkpoint(options.model, revision=options.revision, local_files_only=options.local_files_only)
+    keywords["local_files_only"] = True  # what was not here is now
+    keywords["cache_dir"] = None if options.cache_dir is None else str(options.cache_dir)
+    points = [length for length in (_QUICK_LENGTHS if quick else _LENGTHS) if length <= options.max_length]
+    lengths = points or [options.max_length]
     threads = _thread_counts(quick=quick)
     results = []
-    with _progress_bar() as bar:
+    with progress_bar(MofNCompleteColumn(), TimeElapsedColumn()) as bar:
         task = bar.add_task("", total=len(chosen) * (len(lengths) + len(threads) + 2))
         for number, mode in enumerate(chosen, 1):
             bar.update(task, description=mode)
             results.append(
                 measure(
                     mode,
-                    options,
+                    keywords,
                     lengths=lengths,
                     threads=threads,
                     seconds=0.0 if quick else 2.0,
@@ -97,17 +88,6 @@ def _thread_counts(*, quick: bool) -> list[int]:
     most = available_cpus()
     doubled = [2**power for power in range(most.bit_length()) if 2**power < most]
     return sorted({*(doubled[:1] if quick else doubled), most})
-
-
-def _progress_bar() -> Progress:
-    return Progress(
-        TextColumn("{task.description:10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
 
 
 def _table(ran: list[Measured]) -> Table:

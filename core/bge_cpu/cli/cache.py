@@ -9,10 +9,10 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.table import Table
 
-from bge_cpu import fidelity
-from bge_cpu.artifacts import artifacts, check, default_cache
 from bge_cpu.cli.options import CacheDir
 from bge_cpu.errors import ArtifactError
+from bge_cpu.quantization import fidelity
+from bge_cpu.quantization.artifacts import artifacts, damage, default_cache
 
 app = typer.Typer(name="cache", help="List or prune the INT8 artifacts on this machine.", no_args_is_help=True)
 
@@ -30,7 +30,7 @@ def list_artifacts(cache_dir: CacheDir = None) -> None:
             continue
         found = fidelity.read(folder)
         spearman = f"{found.spearman:.4f}" if found else "not measured"
-        state = check(folder) or "whole"
+        state = damage(folder) or "whole"
         table.add_row(manifest["model"], manifest["mode"], f"{_size(folder) / 1e6:.0f}", spearman, state)
     Console(highlight=False).print(table)
 
@@ -43,7 +43,7 @@ def prune(
     """Remove damaged artifacts and what stopped builds left; an artifact being built is let be."""
     freed = 0
     for folder, manifest in artifacts(_cache(cache_dir)):
-        if manifest is not None and not everything and check(folder) is None:
+        if manifest is not None and not everything and damage(folder) is None:
             continue
         artifact = folder.name.lstrip(".").rpartition(".")[0] if folder.name.startswith(".") else folder.name
         try:

@@ -5,17 +5,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.text import Text
 
-from bge_cpu.cli.options import (
-    CacheDir,
-    LocalFilesOnly,
-    MaxLength,
-    MinFidelity,
-    Mode,
-    Model,
-    Revision,
-    Threads,
-    min_fidelity,
-)
+from bge_cpu.cli.options import LoadOptions, loads_a_model
 from bge_cpu.reranker import Reranker
 
 
@@ -76,27 +66,13 @@ def show(reranker: Reranker, check: Check, console: Console) -> None:
         console.print(Text(" ✗ a wrong document is first\n", style="red"))
 
 
+@loads_a_model(model="mini")
 def demo(
-    model: Model = "mini",
-    mode: Mode = None,
-    max_length: MaxLength = 512,
-    threads: Threads = None,
-    revision: Revision = None,
-    local_files_only: LocalFilesOnly = False,
-    cache_dir: CacheDir = None,
-    fidelity: MinFidelity = "0.98",
+    *,
+    options: LoadOptions,
 ) -> None:
     """Show the two checks of the article: the right answer over a wrong one, and a keyword trap avoided."""
-    reranker = Reranker.load(
-        model,
-        mode=mode,
-        max_length=max_length,
-        threads=threads,
-        revision=revision,
-        local_files_only=local_files_only,
-        cache_dir=cache_dir,
-        min_fidelity=min_fidelity(fidelity),
-    )
+    reranker = options.load()
     console = Console(highlight=False)
     for check in CHECKS:
         show(reranker, check, console)

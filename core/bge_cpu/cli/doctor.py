@@ -3,7 +3,6 @@
 import json
 import os
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,24 +10,25 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bge_cpu.artifacts import default_cache
+from bge_cpu.checkpoint import open_checkpoint
 from bge_cpu.cli.options import CacheDir, Mode, Model
 from bge_cpu.doctor import OK, PROBLEM, WARNING, Check, examine
 from bge_cpu.engines import check_mode
 from bge_cpu.errors import CheckpointError
-from bge_cpu.record import recorded_mode
+from bge_cpu.inputs import DEFAULT_MODEL
+from bge_cpu.quantization.artifacts import default_cache
 
 _STYLES = {OK: "green", WARNING: "yellow", PROBLEM: "bold red"}
 
 
 def doctor(
     mode: Mode = None,
-    model: Model = "BAAI/bge-reranker-v2-m3",
+    model: Model = DEFAULT_MODEL,
     cache_dir: CacheDir = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object instead of a table.")] = False,
 ) -> None:
     """Tell whether a mode can run a model here, and what to do if not; exit code 1 means it cannot."""
-    mode = check_mode(_recorded(model) if mode is None else mode)
+    mode = check_mode(_exported_mode(model) if mode is None else mode)
     cache = default_cache() if cache_dir is None else cache_dir.expanduser().absolute()
     checks = examine(mode, model, environ=os.environ, cache=cache)
     runs = all(check.status != PROBLEM for check in checks)
@@ -43,10 +43,10 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _recorded(model: str) -> str | None:
-    """The mode of an exported folder; what is wrong with a damaged one is for `examine` to say."""
+def _exported_mode(model: str) -> str | None:
+    """The mode of an exported folder; what is wrong with a model that cannot be opened is for `examine` to say."""
     try:
-        return recorded_mode(Path(model))
+        return open_checkpoint(model, local_files_only=True).exported_mode
     except CheckpointError:
         return None
 

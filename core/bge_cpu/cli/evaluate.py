@@ -1,20 +1,19 @@
 """`bge-cpu evaluate`: a model's modes over judged sets, against the first stage and against each other."""
 
-import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, TimeRemainingColumn
 
 from bge_cpu import evaluation
-from bge_cpu.cli.options import CacheDir, LocalFilesOnly, MaxLength, Model, Revision, Threads
-from bge_cpu.engines import DEFAULT_MODE, EXTRAS, check_mode
+from bge_cpu.cli.options import LoadOptions, loads_a_model
+from bge_cpu.cli.output import as_json, check_outputs, progress_bar, told
+from bge_cpu.engines import DEFAULT_MODE, MODES, check_mode
 from bge_cpu.errors import InputError
 from bge_cpu.evaluation import Report, Reranked, Task, write_trec
 from bge_cpu.evaluation.bootstrap import LEVEL, SAMPLES, SEED
@@ -22,13 +21,12 @@ from bge_cpu.evaluation.first_stage import needs_extra
 from bge_cpu.evaluation.tables import cut_in_words, show
 from bge_cpu.reranker import Reranker
 
-_CHARTS = (".svg", ".png")
-_MODES = f"{', '.join(EXTRAS)}; repeatable, the others are held to the first; default: {DEFAULT_MODE}."
+_MODES = f"{', '.join(MODES)}; repeatable, the others are held to the first; default: {DEFAULT_MODE}."
 
 
+@loads_a_model("mode", "min_fidelity")
 def evaluate(
     folders: Annotated[list[Path], typer.Argument(help="Sets in BEIR's layout: corpus.jsonl, queries.jsonl, qrels.")],
-    model: Model = "BAAI/bge-reranker-v2-m3",
     modes: Annotated[list[str] | None, typer.Option("--mode", help=_MODES, show_default=False)] = None,
     queries: Annotated[
         int | None,
@@ -54,11 +52,8 @@ def evaluate(
     ] = None,
     runs: Annotated[Path | None, typer.Option("--runs", help="Folder for a TREC run file per set and mode.")] = None,
     chart: Annotated[Path | None, typer.Option("--chart", help="Draw nDCG@10 as bars: a .svg or .png file.")] = None,
-    max_length: MaxLength = 512,
-    threads: Threads = None,
-    revision: Revision = None,
-    local_files_only: LocalFilesOnly = False,
-    cache_dir: CacheDir = None,
+    *,
+    options: LoadOptions,
 ) -> None:
     """Measure how well a model ranks judged sets, in one or more modes, beside the first stage.
 
@@ -76,18 +71,9 @@ def evaluate(
         tasks.append(evaluation.prepare(collection, queries=queries, candidates=candidates))
     if runs is not None:
         _write_first_stages(tasks, runs)
-    load = partial(
-        Reranker.load,
-        model,
-        max_length=max_length,
-        threads=threads,
-        revision=revision,
-        local_files_only=local_files_only,
-        cache_dir=cache_dir,
-        min_fidelity=None,
-    )
-    modes_by_name = loaders(load, modes)  # before the bar: building an INT8 artifact shows one of its own
-    with progress_bar() as bar:
+    # Loaded before there is a bar: building an INT8 artifact shows one of its own.
+    modes_by_name = loaders(partial(options.load, min_fidelity=None), modes)
+    with progress_bar(MofNCompleteColumn(), TimeRemainingColumn()) as bar:
         reports = evaluation.evaluate(
             tasks,
             modes_by_name,
@@ -96,8 +82,8 @@ def evaluate(
             done=None if runs is None else partial(_write_run, runs),
         )
     figures = {
-        "model": model,
-        "max_length": max_length,
+        "model": options.model,
+        "max_length": options.max_length,
         "min_grade": min_grade,
         "bootstrap": {"samples": SAMPLES, "level": LEVEL, "seed": SEED},
         "sets": [asdict(report) for report in reports],
@@ -105,11 +91,11 @@ def evaluate(
     if str(json_file) == "-":
         typer.echo(as_json(figures))
     else:
-        _print(reports, min_grade=min_grade, max_length=max_length)
+        _print(reports, min_grade=min_grade, max_length=options.max_length)
         if json_file is not None:
             json_file.write_text(as_json(figures) + "\n", encoding="utf-8")
     if draw is not None:
-        draw(reports, chart, title=Path(model).resolve().name if Path(model).is_dir() else model)
+        draw(reports, chart, title=_title(options.model))
 
 
 def loaders(load: Callable[..., Reranker], modes: Sequence[str]) -> Mapping[str, Callable[[], Reranker]]:
@@ -127,44 +113,9 @@ def loaders(load: Callable[..., Reranker], modes: Sequence[str]) -> Mapping[str,
     return {str(reranker.mode): lambda: reranker}
 
 
-def progress_bar() -> Progress:
-    """A bar on stderr that goes when it is done; nothing where stderr is no terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
-
-
-def told(bar: Progress) -> Callable[[str, str, int, int], None]:
-    """What `evaluation.evaluate` tells, as bars: one per set and mode, the last one shown."""
-    bars: dict[tuple[str, str], TaskID] = {}
-
-    def tell(mode: str, name: str, done: int, total: int) -> None:
-        if (mode, name) not in bars:
-            for other in bars.values():
-                bar.update(other, visible=False)
-            bars[mode, name] = bar.add_task(f"{mode}: {name}", total=total)
-        bar.update(bars[mode, name], completed=done)
-
-    return tell
-
-
-def as_json(figures: dict[str, Any]) -> str:
-    """Figures as JSON, which has no nan."""
-    return json.dumps(figures, ensure_ascii=False, indent=1, allow_nan=False)
-
-
-def check_outputs(json_file: Path | None, chart: Path | None) -> None:
-    """Refuse now what could not be written after the work.
-
-    Raises:
-        InputError: It names the file and what is wrong with it.
-    """
-    if chart is not None and chart.suffix.lower() not in _CHARTS:
-        raise InputError(f"--chart is a file that ends in {' or '.join(_CHARTS)}, not {str(chart)!r}")
-    for file in (json_file, chart):
-        if file is not None and file.is_dir():
-            raise InputError(f"{file} cannot be written: it is a folder")
-        if file is not None and not file.parent.is_dir():
-            raise InputError(f"{file} cannot be written: there is no folder {file.parent}")
+def _title(model: str) -> str:
+    """What a chart says of the model."""
+    return Path(model).resolve().name if Path(model).is_dir() else model
 
 
 def _make_folder(folder: Path) -> None:

@@ -1,30 +1,28 @@
 """`bge-cpu export`: a checkpoint -> a self-contained folder for ONNX Runtime."""
 
-import sys
+import importlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import DownloadColumn, TimeRemainingColumn
 
-from bge_cpu.cli.options import CacheDir, LocalFilesOnly, MinFidelity, Revision, min_fidelity
-from bge_cpu.export import export as write
-from bge_cpu.record import MODES
+from bge_cpu.checkpoint.record import EXPORT_MODES
+from bge_cpu.cli.options import LoadOptions, loads_a_model
+from bge_cpu.cli.output import progress_bar
 
 
+@loads_a_model("model", "mode", "max_length", "threads")
 def export(
     model: Annotated[str, typer.Argument(help="A Hub id, a checkpoint folder, or mini.")],
     out: Annotated[Path, typer.Argument(help="The folder to write; new or empty.")],
-    mode: Annotated[str, typer.Option("--mode", help=f"{' or '.join(MODES)}: what the folder will run.")],
-    revision: Revision = None,
-    local_files_only: LocalFilesOnly = False,
-    cache_dir: CacheDir = None,
-    fidelity: MinFidelity = "0.98",
+    mode: Annotated[str, typer.Option("--mode", help=f"{' or '.join(EXPORT_MODES)}: what the folder will run.")],
+    *,
+    options: LoadOptions,
 ) -> None:
     """Write a checkpoint as a self-contained folder: model.onnx, tensors, tokenizer and configuration."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    write = importlib.import_module("bge_cpu.export").export  # only now: it brings onnx along
+    bar = progress_bar(DownloadColumn(), TimeRemainingColumn())
     task = bar.add_task(f"writing {out}", total=None)
 
     def show(done: int, total: int) -> None:
@@ -36,10 +34,10 @@ def export(
             model,
             out,
             mode=mode,
-            revision=revision,
-            local_files_only=local_files_only,
-            cache_dir=cache_dir,
-            min_fidelity=min_fidelity(fidelity),
+            revision=options.revision,
+            local_files_only=options.local_files_only,
+            cache_dir=options.cache_dir,
+            min_fidelity=options.least_fidelity(),
             progress=show,
         )
     finally:

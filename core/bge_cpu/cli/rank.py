@@ -11,21 +11,10 @@ from typing import Annotated, Any, BinaryIO
 import typer
 from rich.console import Console
 
-from bge_cpu.cli.options import (
-    CacheDir,
-    LocalFilesOnly,
-    MaxLength,
-    MinFidelity,
-    Mode,
-    Model,
-    Revision,
-    Threads,
-    min_fidelity,
-)
+from bge_cpu.cli.options import LoadOptions, loads_a_model
 from bge_cpu.display import table
 from bge_cpu.errors import InputError
 from bge_cpu.ranking import Ranking
-from bge_cpu.reranker import Reranker
 
 
 class Normalize(str, Enum):
@@ -43,6 +32,7 @@ class LongDocuments(str, Enum):
     windows = "windows"
 
 
+@loads_a_model()
 def rank(
     query: Annotated[str, typer.Argument(help="What is asked.")],
     documents: Annotated[
@@ -62,27 +52,12 @@ def rank(
         LongDocuments, typer.Option("--long-documents", help="Cut what is beyond max_length, or read it in windows.")
     ] = LongDocuments.truncate,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object instead of a table.")] = False,
-    model: Model = "BAAI/bge-reranker-v2-m3",
-    mode: Mode = None,
-    max_length: MaxLength = 512,
-    threads: Threads = None,
-    revision: Revision = None,
-    local_files_only: LocalFilesOnly = False,
-    cache_dir: CacheDir = None,
-    fidelity: MinFidelity = "0.98",
+    *,
+    options: LoadOptions,
 ) -> None:
     """Rank documents by their relevance to a query: from arguments, a file or stdin."""
     texts = _documents(documents or [], file, field)
-    reranker = Reranker.load(
-        model,
-        mode=mode,
-        max_length=max_length,
-        threads=threads,
-        revision=revision,
-        local_files_only=local_files_only,
-        cache_dir=cache_dir,
-        min_fidelity=min_fidelity(fidelity),
-    )
+    reranker = options.load()
     how = None if normalize is Normalize.none else normalize.value
     ranking = reranker.rank(query, texts, top_n=top_n, normalize=how, long_documents=long_documents.value)
     if as_json:

@@ -12,31 +12,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bge_cpu.cli.evaluate import as_json, loaders, progress_bar, told
-from bge_cpu.cli.options import (
-    CacheDir,
-    LocalFilesOnly,
-    MaxLength,
-    MinFidelity,
-    Model,
-    Revision,
-    Threads,
-    min_fidelity,
-)
-from bge_cpu.engines import DEFAULT_MODE, EXTRAS, check_mode
+from bge_cpu.checkpoint import open_checkpoint
+from bge_cpu.cli.evaluate import loaders
+from bge_cpu.cli.options import LoadOptions, loads_a_model
+from bge_cpu.cli.output import as_json, progress_bar, told
+from bge_cpu.engines import DEFAULT_MODE, MODES, check_mode
 from bge_cpu.errors import InputError
 from bge_cpu.evaluation import Agreement, Collection, Task, agreement, prepare, read
 from bge_cpu.evaluation.agreement import PROBE, TOPS, all_if_few, from_files, probe
 from bge_cpu.evaluation.reranking import rerank_all
 from bge_cpu.evaluation.tables import count
-from bge_cpu.inputs import check_share
-from bge_cpu.record import recorded_mode
-from bge_cpu.reranker import Reranker
 
-_MODES = f"{', '.join(EXTRAS)}; repeatable; default: {DEFAULT_MODE}."
+_MODES = f"{', '.join(MODES)}; repeatable; default: {DEFAULT_MODE}."
 _LINES = "one per line, or .jsonl with a field text"
 
 
+@loads_a_model("mode")
 def verify(
     folder: Annotated[
         Path | None, typer.Argument(help="A set in BEIR's layout, judged or not; default: the built-in probe.")
@@ -47,65 +38,53 @@ def verify(
         int, typer.Option("--candidates", help="Documents per query at most: BM25's best, where there are more.")
     ] = 30,
     sample: Annotated[int, typer.Option("--sample", help="Queries at most, evenly spread over those given.")] = 50,
-    model: Model = "BAAI/bge-reranker-v2-m3",
     modes: Annotated[list[str] | None, typer.Option("--mode", help=_MODES, show_default=False)] = None,
     reference: Annotated[str, typer.Option("--reference", help="The mode that the others are held to.")] = "onnx",
     as_object: Annotated[bool, typer.Option("--json", help="Print a JSON object instead of a table.")] = False,
-    max_length: MaxLength = 512,
-    threads: Threads = None,
-    revision: Revision = None,
-    local_files_only: LocalFilesOnly = False,
-    cache_dir: CacheDir = None,
-    fidelity: MinFidelity = "0.98",
+    *,
+    options: LoadOptions,
 ) -> None:
     """Tell whether INT8 ranks like float32 here, on the probe or your own texts; exit code 1 means it does not.
 
     Good enough is a mode whose Spearman rank correlation with the reference, over all pairs, reaches --min-fidelity.
     """
-    least = check_share(min_fidelity(fidelity), "--min-fidelity")
+    least = options.least_fidelity()
     others = list(dict.fromkeys(check_mode(mode) for mode in modes or [DEFAULT_MODE]))
-    _check_modes(model, check_mode(reference), others)
+    _check_modes(options, check_mode(reference), others)
     collection = all_if_few(_collection(folder, queries, documents), candidates)
     task = prepare(collection, queries=sample, candidates=candidates)
-    load = partial(
-        Reranker.load,
-        model,
-        max_length=max_length,
-        threads=threads,
-        revision=revision,
-        local_files_only=local_files_only,
-        cache_dir=cache_dir,
-        min_fidelity=None,  # a gate would refuse what is to be measured
-    )
+    load = partial(options.load, min_fidelity=None)  # a gate would refuse what is to be measured
     modes_by_name = loaders(load, [reference, *others])
     with progress_bar() as bar:
         runs = rerank_all([task], modes_by_name, progress=told(bar))[task.name]
-    cut, pairs = runs[reference].cut, runs[reference].pairs
+    truncated, pairs = runs[reference].truncated_pairs, runs[reference].pairs
     found = {mode: agreement(runs[reference].run, runs[mode].run) for mode in others}
     verdicts = {mode: None if least is None else found[mode].spearman >= least for mode in others}
     if as_object:
-        answer = {"model": model, "reference": reference, "data": task.name, "min_fidelity": least}
+        answer = {"model": options.model, "reference": reference, "data": task.name, "min_fidelity": least}
         rows = [{"mode": mode, "good_enough": verdicts[mode]} | _plain(found[mode]) for mode in others]
         typer.echo(as_json(answer | {"notes": dict(task.notes), "modes": rows}))
     else:
-        _print(model, reference, task, pairs, found, least)
-    if cut:
+        _print(options.model, reference, task, pairs, found, least)
+    if truncated:
         typer.echo(
-            f"warning: cut to max_length={max_length} tokens, in every mode: {cut:,} of {pairs:,} pairs", err=True
+            f"warning: cut to max_length={options.max_length} tokens, in every mode: {truncated:,} of {pairs:,} pairs",
+            err=True,
         )
     if False in verdicts.values():
         raise typer.Exit(1)
 
 
-def _check_modes(model: str, reference: str, others: list[str]) -> None:
-    recorded = recorded_mode(Path(model))
-    if recorded is not None:
-        raise InputError(
-            f"{model} was exported for mode {recorded!r} alone, so there is nothing to compare it with",
-            hint="verify the checkpoint that it was exported from",
-        )
+def _check_modes(options: LoadOptions, reference: str, others: list[str]) -> None:
     if reference in others:
         raise InputError(f"mode {reference!r} is the reference; compare it with another mode")
+    checkpoint = open_checkpoint(options.model, revision=options.revision, local_files_only=options.local_files_only)
+    if checkpoint.exported_mode is not None:
+        raise InputError(
+            f"{checkpoint.name} was exported for mode {checkpoint.exported_mode!r} alone, so there is nothing to "
+            "compare it with",
+            hint="verify the checkpoint that it was exported from",
+        )
 
 
 def _collection(folder: Path | None, queries: Path | None, documents: Path | None) -> Collection:

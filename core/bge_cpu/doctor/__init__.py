@@ -9,11 +9,10 @@ from pathlib import Path
 
 from huggingface_hub import constants
 
-from bge_cpu.cpu import available_cpus, cgroup_quota, features, int8_class
-from bge_cpu.doctor import machine as hardware
-from bge_cpu.doctor import places, software
+from bge_cpu.doctor import hardware, places, software
 from bge_cpu.doctor.check import OK, PROBLEM, WARNING, Check
-from bge_cpu.memory import memory
+from bge_cpu.machine.cpu import available_cpus, cgroup_quota, features, int8_class
+from bge_cpu.machine.memory import memory
 
 __all__ = ["OK", "PROBLEM", "WARNING", "Check", "examine"]
 
@@ -33,7 +32,7 @@ def examine(
     """Look at all that a mode needs in order to run a model here.
 
     Args:
-        mode: One of `engines.EXTRAS`.
+        mode: One of `engines.MODES`.
         model: A Hub id, a checkpoint folder, or "mini".
         environ: The environment variables.
         cache: The folder of INT8 artifacts; None if the user has none.

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from huggingface_hub import constants
 
-from bge_cpu.artifacts import artifacts
 from bge_cpu.checkpoint import open_checkpoint
+from bge_cpu.checkpoint.record import RECORD
 from bge_cpu.doctor.check import ARTIFACT, GB, OK, PROBLEM, WARNING, Check, is_large
 from bge_cpu.engines import INT8_MODES
 from bge_cpu.errors import CheckpointError
-from bge_cpu.record import RECORD, recorded_mode
+from bge_cpu.quantization.artifacts import artifacts
 
 
 def from_hub(model: str) -> bool:
@@ -26,8 +26,7 @@ def from_hub(model: str) -> bool:
 def checkpoint(mode: str, model: str) -> Check:
     """Whether the model's folder holds a checkpoint, or the Hub's cache holds the model; the Hub is not called."""
     try:
-        folder = open_checkpoint(model, local_files_only=True).folder
-        recorded = recorded_mode(folder)
+        opened = open_checkpoint(model, local_files_only=True)
     except CheckpointError as error:
         if from_hub(model):
             return Check("model", WARNING, f"{model} is not in the Hub's cache", "it must be downloaded first")
@@ -38,7 +37,8 @@ def checkpoint(mode: str, model: str) -> Check:
             "no mode can load it",
             error.hint or "name a checkpoint folder or a Hub id",
         )
-    found = model if model == str(folder) else f"{model}: {folder}"
+    found = model if model == str(opened.folder) else f"{model}: {opened.folder}"
+    recorded = opened.exported_mode
     if recorded not in (None, mode):
         return Check(
             "model", PROBLEM, found, f"was exported for mode {recorded} and runs in no other", f"--mode {recorded}"

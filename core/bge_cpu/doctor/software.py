@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 
 from bge_cpu.doctor.check import OK, PROBLEM, WARNING, Check, listed
-from bge_cpu.engines import EXTRAS
+from bge_cpu.engines import MODES
 
 _BASE = ("onnxruntime", "onnx", "tokenizers", "safetensors", "huggingface_hub")
 _TORCH = ("torch", "transformers")
@@ -36,10 +36,10 @@ def packages(versions: Mapping[str, str]) -> Check:
 
 def pytorch(mode: str, versions: Mapping[str, str]) -> Check:
     """Whether the extra `torch` is installed, and whether the mode needs it."""
-    found, modes = _versions(_TORCH, versions), listed(name for name, extra in EXTRAS.items() if extra == "torch")
+    found, modes = _versions(_TORCH, versions), listed(name for name, extra in MODES.items() if extra == "torch")
     if all(name in versions for name in _TORCH):
         return Check("PyTorch", OK, found, f"for {modes}")
-    status = PROBLEM if EXTRAS.get(mode) == "torch" else OK
+    status = PROBLEM if MODES.get(mode) == "torch" else OK
     return Check("PyTorch", status, found, f"{modes}: cannot run", "pip install 'bge-cpu[torch]'")
 
 
@@ -51,7 +51,7 @@ def keras(mode: str, versions: Mapping[str, str], environ: Mapping[str, str]) ->
         return Check("Keras", OK, "no clash with transformers")
     found = f"{_versions(('transformers', *tensorflow, 'keras'), versions)}, no tf-keras"
     remedy = "upgrade to transformers 5, or pip install tf-keras, or start Python with USE_TF=0"
-    concerned = EXTRAS.get(mode) == "torch"
+    concerned = MODES.get(mode) == "torch"
     setting = environ.get("USE_TF")
     forced = (setting or "").upper() in (*_TRUE, "AUTO") and environ.get("USE_TORCH", "").upper() not in _TRUE
     if forced:

@@ -1,35 +1,82 @@
-"""Step 3: token ids -> logits. One module per mode; each imports its framework at its top and offers `load`.
+"""Step 3: token ids -> logits. One module per mode; each imports its framework at its top.
 
-A mode's module is named after it ("-" becomes "_") and is imported only when the mode is asked for.
+A mode's module is named after it ("-" becomes "_") and is imported only when the mode is asked for. A mode that runs a
+checkpoint as it is offers `load(checkpoint, threads=)`. An INT8 mode offers `recipe(checkpoint)`, how its artifact is
+built, and `from_file(checkpoint, file, threads=)`, the engine over a built one; what lies between (obtain the artifact,
+hold it to the gate, load it) is the same for all of them and stands here.
 """
 
+import contextlib
 import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bge_cpu import extras
 from bge_cpu.checkpoint import Checkpoint
-from bge_cpu.errors import InputError, MissingDependencyError
-from bge_cpu.tokenizer import TokenizedPair
+from bge_cpu.checkpoint.record import TENSORS
+from bge_cpu.errors import ArtifactError, InputError, MissingDependencyError
+from bge_cpu.machine import children
+from bge_cpu.machine.cpu import available_cpus
+from bge_cpu.quantization import fidelity
+from bge_cpu.quantization.artifacts import Recipe, check_exported, obtain
+from bge_cpu.quantization.probe import PAIRS
 
-EXTRAS = {"fp32": "torch", "bf16": "torch", "int8": "torch", "onnx": None, "onnx-int8": None}
+MODES = {"fp32": "torch", "bf16": "torch", "int8": "torch", "onnx": None, "onnx-int8": None}
 """The modes, and the extra of bge-cpu that each needs."""
 
-INT8_MODES = ("int8", "onnx-int8")
-"""The modes that run a built artifact, and so have a cache and a gate."""
+REFERENCES = {"int8": "fp32", "onnx-int8": "onnx"}
+"""The modes that run a built artifact, and so have a cache and a gate; and the float32 mode that each is held to."""
+
+INT8_MODES = tuple(REFERENCES)
 
 DEFAULT_MODE = "onnx-int8"
+
+Cancelled = Callable[[], bool] | None
+"""Asked from time to time by what computes for long: does nobody wait for the result any more?"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenizedPair:
+    """One pair as the model reads it.
+
+    Attributes:
+        ids: Token ids with special tokens, int64, (tokens,).
+        type_ids: Token types, int64, (tokens,).
+        truncated_tokens: How many tokens of query and document were cut off.
+    """
+
+    ids: NDArray[np.int64]
+    type_ids: NDArray[np.int64]
+    truncated_tokens: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+Encode = Callable[[Sequence[tuple[str, str]]], Sequence[TokenizedPair]]
+"""(query, document) pairs -> their token ids."""
 
 
 class Engine(Protocol):
     """Runs a model over tokenized pairs; safe to call from many threads."""
 
-    def logits(self, pairs: Sequence[TokenizedPair]) -> NDArray[np.float32]:
-        """One raw logit per pair, in input order, float32, (pairs,)."""
+    def logits(self, pairs: Sequence[TokenizedPair], *, cancelled: Cancelled = None) -> NDArray[np.float32]:
+        """One raw logit per pair, in input order, float32, (pairs,).
+
+        Args:
+            pairs: What to run; [] gives an empty array.
+            cancelled: Asked before each run of the model; once it says True, no more are started.
+
+        Raises:
+            concurrent.futures.CancelledError: `cancelled` said so.
+        """
 
 
 def check_mode(mode: object) -> str:
@@ -45,22 +92,29 @@ def check_mode(mode: object) -> str:
             f"mode {mode!r} does not exist: CPUs multiply float16 by converting every value, so it is slower than fp32",
             hint='a float16 checkpoint runs as it is in any mode; for speed use mode="onnx-int8"',
         )
-    if not isinstance(mode, str) or mode not in EXTRAS:
-        raise InputError(f"mode is one of {', '.join(EXTRAS)}, not {mode!r}")
+    if not isinstance(mode, str) or mode not in MODES:
+        raise InputError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
     return mode
 
 
 def load_engine(
-    mode: str, checkpoint: Checkpoint, *, threads: int, cache_dir: Path | None, min_fidelity: float | None
+    mode: str,
+    checkpoint: Checkpoint,
+    *,
+    encode: Encode,
+    threads: int | None = None,
+    cache_dir: Path | None = None,
+    min_fidelity: float | None = None,
 ) -> Engine:
     """Load a checkpoint in a mode.
 
     Args:
-        mode: One of `EXTRAS`.
+        mode: One of `MODES`.
         checkpoint: What to load.
-        threads: How many CPUs to use at most.
-        cache_dir: Where the INT8 modes keep artifacts.
-        min_fidelity: What the INT8 modes' gate asks for.
+        encode: The model's tokenizer, for the texts that an INT8 mode's gate is measured on.
+        threads: How many CPUs to use at most; None means all that the process may.
+        cache_dir: Where the INT8 modes keep artifacts; None means the user's cache folder.
+        min_fidelity: What the INT8 modes' gate asks for; None asks for nothing.
 
     Raises:
         MissingDependencyError: The mode's framework is not installed.
@@ -68,21 +122,88 @@ def load_engine(
         ArtifactError: The INT8 artifact cannot be built.
         FidelityError: INT8 would cost this checkpoint too much of its ranking.
     """
-    extra = EXTRAS[mode]
+    threads = available_cpus() if threads is None else threads
+    module = engine_module(mode)
+    if mode not in INT8_MODES:
+        return cast(Engine, module.load(checkpoint, threads=threads))
+    made = artifact(mode, checkpoint, encode=encode, threads=threads, cache_dir=cache_dir, min_fidelity=min_fidelity)
+    with made as folder:
+        return cast(Engine, module.from_file(checkpoint, folder / TENSORS, threads=threads))
+
+
+@contextlib.contextmanager
+def artifact(
+    mode: str,
+    checkpoint: Checkpoint,
+    *,
+    encode: Encode,
+    threads: int | None = None,
+    cache_dir: Path | None = None,
+    min_fidelity: float | None = None,
+) -> Iterator[Path]:
+    """The folder of a checkpoint's INT8 artifact, built if need be, that has passed the gate.
+
+    The arguments and errors are those of `load_engine`. An exported folder is its own artifact; what it was made from
+    is not there to measure it against once more.
+    """
+    recipe: Recipe = engine_module(mode).recipe(checkpoint)
+    exported = checkpoint.exported_mode == mode
+    if exported:
+        check_exported(checkpoint, recipe)
+    with (
+        contextlib.nullcontext(checkpoint.folder)
+        if exported
+        else obtain(checkpoint, recipe, cache_dir=cache_dir) as folder
+    ):
+        if not exported or fidelity.read(folder):
+            fidelity.gate(
+                folder,
+                f"{mode} of {checkpoint.name}",
+                min_fidelity=min_fidelity,
+                measure=lambda: _measured_apart(mode, checkpoint, folder, encode(PAIRS), threads or available_cpus()),
+            )
+        yield folder
+
+
+def engine_module(mode: str) -> ModuleType:
+    """A mode's module, with its framework."""
+    extra = MODES[mode]
     if extra == "torch":  # else transformers 4 imports TensorFlow where it is installed, and stumbles over Keras 3
         os.environ.setdefault("USE_TF", "0")
+    guard = contextlib.nullcontext() if extra is None else extras.needed(extra, f"mode {mode!r}")
     try:
-        module = importlib.import_module(f"bge_cpu.engines.{mode.replace('-', '_')}")
-    except ModuleNotFoundError as error:
-        if extra is None or (error.name or "").startswith("bge_cpu"):
-            raise
-        raise MissingDependencyError(
-            f"mode {mode!r} needs {error.name}, which is not installed", hint=f"pip install 'bge-cpu[{extra}]'"
-        ) from error
+        with guard:
+            return importlib.import_module(f"bge_cpu.engines.{mode.replace('-', '_')}")
+    except (MissingDependencyError, ModuleNotFoundError):
+        raise
     except (ImportError, RuntimeError) as error:  # transformers wraps what goes wrong inside it in a RuntimeError
         raise MissingDependencyError(
             f"mode {mode!r} cannot import its framework: {(str(error) or type(error).__name__).splitlines()[-1]}",
             hint="if that names Keras or TensorFlow, start Python with USE_TF=0 or upgrade to transformers 5",
         ) from error
-    gated = {"cache_dir": cache_dir, "min_fidelity": min_fidelity} if mode in INT8_MODES else {}
-    return cast(Engine, module.load(checkpoint, threads=threads, **gated))
+
+
+def _measured_apart(
+    mode: str, checkpoint: Checkpoint, folder: Path, pairs: Sequence[TokenizedPair], threads: int
+) -> tuple[fidelity.Logits, fidelity.Logits]:
+    """The reference's logits of some pairs, and the artifact's, from a child process: its engines' memory goes with it.
+
+    Raises:
+        ArtifactError: The child failed.
+    """
+    task = {
+        "mode": mode,
+        "checkpoint": asdict(checkpoint)
+        | {"folder": str(checkpoint.folder), "weights": list(map(str, checkpoint.weights))},
+        "artifact": str(folder / TENSORS),
+        "threads": threads,
+        "pairs": [[pair.ids.tolist(), pair.type_ids.tolist()] for pair in pairs],
+    }
+    try:
+        reference, found = children.ask("bge_cpu.engines", task)
+    except children.ChildFailed as error:
+        raise ArtifactError(
+            f"the fidelity of {folder} could not be measured: {error}",
+            hint="it takes 2.2 GB of memory for v2-m3; min_fidelity=None loads without measuring",
+        ) from error
+    return np.array(reference, np.float32), np.array(found, np.float32)

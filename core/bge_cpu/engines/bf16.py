@@ -3,9 +3,9 @@
 import torch
 
 from bge_cpu.checkpoint import Checkpoint
-from bge_cpu.cpu import NATIVE_BF16, features
 from bge_cpu.engines.fp32 import TorchEngine, load_model
 from bge_cpu.errors import InputError
+from bge_cpu.machine.cpu import NATIVE_BF16, features
 
 
 def load(checkpoint: Checkpoint, *, threads: int, batch_pairs: int = 8, batch_tokens: int = 4096) -> TorchEngine:

@@ -6,6 +6,7 @@ It takes any one-label sequence classifier that transformers itself ships.
 import inspect
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
 
 import numpy as np
 import torch
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from bge_cpu.checkpoint import Checkpoint
+from bge_cpu.engines import Cancelled, TokenizedPair
 from bge_cpu.errors import CheckpointError
-from bge_cpu.tokenizer import TokenizedPair
 
 
 def load(checkpoint: Checkpoint, *, threads: int, batch_pairs: int = 8, batch_tokens: int = 4096) -> "TorchEngine":
@@ -85,10 +86,12 @@ class TorchEngine:
         self._pad = model.config.pad_token_id
         self._padded = self._pad is not None and model.config.model_type in _PADDED
 
-    def logits(self, pairs: Sequence[TokenizedPair]) -> NDArray[np.float32]:
-        """One raw logit per pair, in input order, float32, (pairs,)."""
+    def logits(self, pairs: Sequence[TokenizedPair], *, cancelled: Cancelled = None) -> NDArray[np.float32]:
+        """One raw logit per pair, in input order, float32, (pairs,); `cancelled` is asked before each batch."""
         logits = np.empty(len(pairs), dtype=np.float32)
         for batch in self._batches(pairs):
+            if cancelled and cancelled():
+                raise CancelledError("the call was cancelled")
             with _LOCK:
                 logits[batch] = self._run([pairs[index] for index in batch])
         return logits

@@ -1,4 +1,4 @@
-"""Mode "int8": PyTorch's dynamic quantisation, as in the article, but for the matrices that it would wreck.
+"""Mode "int8": PyTorch's dynamic quantisation, but for the matrices whose INT8 form would wreck rankings.
 
 The second feed-forward matrix of a layer reads a few huge activations; in INT8 they cost all others their precision,
 and rankings suffer. It is the one that narrows, and every matrix that narrows stays float32.
@@ -14,72 +14,47 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.ao.nn.quantized.dynamic import Linear as DynamicLinear
-from torch.ao.quantization import quantize_dynamic
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from bge_cpu.artifacts import TENSORS, Recipe, obtain
 from bge_cpu.checkpoint import Checkpoint
-from bge_cpu.cpu import int8_class
+from bge_cpu.checkpoint.weights import Tensors, Weights
 from bge_cpu.engines.fp32 import TorchEngine, load_model
-from bge_cpu.fidelity import gate
-from bge_cpu.quantize import quantize_rows, row_scales
-from bge_cpu.weights import Weights
+from bge_cpu.machine.cpu import int8_class
+from bge_cpu.quantization.artifacts import Recipe
+from bge_cpu.quantization.quantize import quantize_rows, row_scales
 
 VERSION = 1
+"""Goes up when the same checkpoint would give other tensors."""
 
 
-def load(
-    checkpoint: Checkpoint,
-    *,
-    threads: int,
-    cache_dir: Path | None = None,
-    min_fidelity: float | None = 0.98,
-    every_linear: bool = False,
-) -> TorchEngine:
-    """Load a checkpoint with transformers, its INT8 matrices from an artifact that is built if it is not in the cache.
-
-    Args:
-        checkpoint: What to load.
-        threads: How many CPUs PyTorch uses at most.
-        cache_dir: Where artifacts are kept; None means the user's cache folder.
-        min_fidelity: The least Spearman correlation with float32 scores on the probe; None asks for none.
-        every_linear: The article's literal version: every linear layer, one scale per matrix, no artifact, no gate.
-
-    Raises:
-        CheckpointError: transformers cannot build the model, or the checkpoint lacks some of its tensors.
-        ArtifactError: The artifact cannot be built.
-        FidelityError: The artifact's scores stray too far from float32's.
-    """
-    if every_linear:
-        with _fastest_engine():
-            model = quantize_dynamic(load_model(checkpoint, torch.float32), {torch.nn.Linear}, dtype=torch.qint8)
-        return _engine(model, threads)
-    names = _matrices(checkpoint)
-    recipe = Recipe(
-        mode="int8",
-        version=VERSION,
-        cpu_class=int8_class(),
-        tensors=lambda: tensors(checkpoint, names),
-        count=2 * len(names),
-    )
-    with obtain(checkpoint, recipe, cache_dir=cache_dir) as folder:
-        gate(checkpoint, folder, mode=recipe.mode, threads=threads, min_fidelity=min_fidelity)
-        return from_file(checkpoint, folder / TENSORS, threads=threads)
+def recipe(checkpoint: Checkpoint) -> Recipe:
+    """How a checkpoint that transformers loads becomes this mode's artifact: the INT8 matrices alone."""
+    return Recipe(mode="int8", version=VERSION, cpu_class=int8_class(), tensors=lambda: _tensors(checkpoint))
 
 
 def from_file(checkpoint: Checkpoint, file: Path, *, threads: int) -> TorchEngine:
-    """The engine whose INT8 matrices are an artifact's."""
+    """The engine whose INT8 matrices are an artifact's; all else is loaded with transformers.
+
+    Raises:
+        CheckpointError: transformers cannot build the model, or the checkpoint lacks some of its tensors.
+    """
     model, weights = load_model(checkpoint, torch.float32), Weights([file])
     with _fastest_engine():
         for name in [name.removesuffix(".scales") for name in weights if name.endswith(".scales")]:
             parent, _, child = name.rpartition(".")
             linear = model.get_submodule(name)
             setattr(model.get_submodule(parent), child, _dynamic(linear, weights[name], weights[f"{name}.scales"]))
-    return _engine(model, threads)
+    return TorchEngine(model, threads=threads, batch_pairs=8, batch_tokens=4096)
 
 
-def tensors(checkpoint: Checkpoint, names: Iterable[str]) -> Iterator[tuple[str, NDArray[Any]]]:
-    """The artifact's tensors: each matrix's scales, then its codes, int8, (out, in), under the layer's name."""
+def _tensors(checkpoint: Checkpoint) -> tuple[int, Tensors]:
+    """How many tensors the artifact has, and these one by one."""
+    names = _matrices(checkpoint)
+    return 2 * len(names), _quantized(checkpoint, names)
+
+
+def _quantized(checkpoint: Checkpoint, names: Iterable[str]) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Each matrix's scales, float32, (out,), then its codes, int8, (out, in), under the layer's name."""
     weights = Weights(checkpoint.weights)
     scales = {}
     for name in names:
@@ -106,10 +81,6 @@ def _dynamic(linear: torch.nn.Linear, codes: NDArray[np.int8], scales: NDArray[n
     values = torch._make_per_channel_quantized_tensor(torch.tensor(codes), torch.tensor(scales).double(), zeros, 0)
     made.set_weight_bias(values, linear.bias)
     return made
-
-
-def _engine(model: PreTrainedModel, threads: int) -> TorchEngine:
-    return TorchEngine(model, threads=threads, batch_pairs=8, batch_tokens=4096)
 
 
 @contextlib.contextmanager

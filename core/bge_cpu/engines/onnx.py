@@ -9,8 +9,8 @@ many rows there are.
 import contextlib
 import math
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
 
@@ -19,14 +19,13 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from bge_cpu.architecture import Architecture
 from bge_cpu.checkpoint import Checkpoint
+from bge_cpu.checkpoint.architecture import Architecture
+from bge_cpu.checkpoint.weights import Weights, check_tensors
+from bge_cpu.engines import Cancelled, TokenizedPair
 from bge_cpu.errors import CheckpointError
-from bge_cpu.feed import pack
 from bge_cpu.graph import build
-from bge_cpu.linear import Float32
-from bge_cpu.tokenizer import TokenizedPair
-from bge_cpu.weights import Weights
+from bge_cpu.graph.linear import Float32
 
 
 def load(checkpoint: Checkpoint, *, threads: int) -> "OnnxEngine":
@@ -46,26 +45,13 @@ def load(checkpoint: Checkpoint, *, threads: int) -> "OnnxEngine":
     return OnnxEngine(model, weights, shapes, architecture, threads=threads, prepack=False, tokens_per_run=0)
 
 
-def check_tensors(weights: Weights, shapes: Mapping[str, tuple[int, ...]], source: Path) -> None:
-    """Check that a graph finds the tensors it wants.
-
-    Raises:
-        CheckpointError: One is missing or of another shape.
-    """
-    for name, shape in shapes.items():
-        if name not in weights:
-            raise CheckpointError(f"{source} lacks the tensor {name}")
-        if weights.shape(name) != shape:
-            raise CheckpointError(f"tensor {name} of {source} has shape {weights.shape(name)}; its config says {shape}")
-
-
 class OnnxEngine:
     """Runs a graph of packed pairs.
 
     Args:
-        model: A graph fed by `feed.Packed`.
-        weights: Where the data of its initializers is read.
-        names: Which tensors those are.
+        model: A graph whose inputs are those of `graph.feed.Packed`.
+        weights: The tensors that the graph names but does not hold.
+        names: The names of these tensors.
         architecture: What the graph was built for.
         threads: How many pairs run at once; a lone pair uses as many cores.
         prepack: Whether each session keeps a copy of its matrices in the kernels' own layout. It gives other last bits,
@@ -97,17 +83,22 @@ class OnnxEngine:
         self._lock = threading.Lock()
         self._calls = 0
 
-    def logits(self, pairs: Sequence[TokenizedPair]) -> NDArray[np.float32]:
-        """One raw logit per pair, in input order, float32, (pairs,); the longest pairs run first."""
+    def logits(self, pairs: Sequence[TokenizedPair], *, cancelled: Cancelled = None) -> NDArray[np.float32]:
+        """One raw logit per pair, in input order, float32, (pairs,); the longest pairs run first.
+
+        `cancelled` is asked before each run.
+        """
         with self._lock:
             self._calls += 1
             alone = self._calls == 1
         try:
             if alone and 2 * len(pairs) <= self._threads:
                 session = self._wide_session()
-                return np.array([self._run(session, [pair])[0] for pair in pairs], dtype=np.float32)
+                return np.array([self._run(session, [pair], cancelled)[0] for pair in pairs], dtype=np.float32)
             runs = share_runs([len(pair) for pair in pairs], self._threads, self._tokens_per_run)
-            results = self._pool.map(lambda run: self._run(self._single, [pairs[index] for index in run]), runs)
+            results = self._pool.map(
+                lambda run: self._run(self._single, [pairs[index] for index in run], cancelled), runs
+            )
             logits = np.empty(len(pairs), dtype=np.float32)
             for run, found in zip(runs, results, strict=True):
                 logits[run] = found
@@ -116,7 +107,11 @@ class OnnxEngine:
             with self._lock:
                 self._calls -= 1
 
-    def _run(self, session: onnxruntime.InferenceSession, pairs: Sequence[TokenizedPair]) -> NDArray[np.float32]:
+    def _run(
+        self, session: onnxruntime.InferenceSession, pairs: Sequence[TokenizedPair], cancelled: Cancelled
+    ) -> NDArray[np.float32]:
+        if cancelled and cancelled():
+            raise CancelledError("the call was cancelled")
         (logits,) = session.run(["logits"], pack(pairs, self._offset))
         return cast(NDArray[np.float32], logits[:, 0])
 
@@ -161,9 +156,31 @@ def share_runs(lengths: Sequence[int], threads: int, tokens_per_run: int) -> lis
     runs: list[list[int]] = []
     room = 0.0
     for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
-        if room < lengths[index] / 2:  # it would lie outside for the most part
+        if room < lengths[index] / 2:  # more than half of the pair would not fit: it starts the next run
             runs.append([])
             room = size
         runs[-1].append(index)
         room -= lengths[index]
     return runs
+
+
+def pack(pairs: Sequence[TokenizedPair], position_offset: int) -> dict[str, NDArray[np.int64]]:
+    """What a `Packed` graph reads: the tokens of all pairs, one pair after the other, and where each begins."""
+    return {
+        "input_ids": np.concatenate([pair.ids for pair in pairs]),
+        "token_type_ids": np.concatenate([pair.type_ids for pair in pairs]),
+        "position_ids": np.concatenate([_position_ids(pair.ids, position_offset) for pair in pairs]),
+        "cu_seqlens": np.cumsum([0, *map(len, pairs)], dtype=np.int64),
+    }
+
+
+def _position_ids(ids: NDArray[np.int64], offset: int) -> NDArray[np.int64]:
+    """Rows of the position table. RoBERTa's kin do not count a padding token, which a text may spell out.
+
+    Such a token has the row of its own id, the last before the first position.
+    """
+    if not offset:
+        return np.arange(len(ids), dtype=np.int64)
+    seen = ids != offset - 1
+    positions: NDArray[np.int64] = np.cumsum(seen, dtype=np.int64) * seen + (offset - 1)
+    return positions

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from bge_cpu.errors import InputError
 from bge_cpu.evaluation.collection import Collection
-from bge_cpu.evaluation.files import Ranked, Run, read_plain
-from bge_cpu.fidelity import spearman
-from bge_cpu.probe import PAIRS
+from bge_cpu.evaluation.files import Candidates, Run, read_plain
+from bge_cpu.quantization.fidelity import spearman
+from bge_cpu.quantization.probe import PAIRS
 from bge_cpu.ranking import sigmoid
 
 TOPS = (3, 10)
@@ -91,7 +91,7 @@ def all_if_few(collection: Collection, candidates: int) -> Collection:
     """Where BM25 would have to choose from no more than `candidates` documents, let each query have them all."""
     if collection.ranking is not None or len(collection.documents) > candidates:
         return collection
-    everything: Ranked = [(key, 0.0) for key in collection.documents]
+    everything: Candidates = [(key, 0.0) for key in collection.documents]
     return replace(collection, ranking=dict.fromkeys(collection.queries, everything), first_stage="all documents")
 
 

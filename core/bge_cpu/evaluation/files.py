@@ -12,8 +12,8 @@ from bge_cpu.errors import InputError
 from bge_cpu.inputs import check_text
 
 Grades = dict[str, dict[str, int]]  # query id -> document id -> grade
-Ranked = list[tuple[str, float]]  # (document id, score), best first
-Run = dict[str, Ranked]  # query id -> its documents
+Candidates = list[tuple[str, float]]  # (document id, score), best first
+Run = dict[str, Candidates]  # query id -> its documents
 
 _HEADS = ("query-id", "query_id", "queryid", "qid", "query", "topic")  # how a header row begins
 

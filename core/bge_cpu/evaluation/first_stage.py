@@ -8,9 +8,10 @@ from collections.abc import Collection as Items
 from dataclasses import dataclass
 from types import ModuleType
 
-from bge_cpu.errors import InputError, MissingDependencyError
+from bge_cpu import extras
+from bge_cpu.errors import InputError
 from bge_cpu.evaluation.collection import Collection
-from bge_cpu.evaluation.files import Grades, Ranked, Run
+from bge_cpu.evaluation.files import Candidates, Grades, Run
 from bge_cpu.inputs import check_count
 
 
@@ -109,20 +110,13 @@ def spread(items: Sequence[str], count: int | None) -> list[str]:
 
 
 def needs_extra(module: str) -> ModuleType:
-    """Import a module whose packages only the extra `evaluation` brings.
+    """Import a module of ours whose packages only the extra `evaluation` brings.
 
     Raises:
         MissingDependencyError: One of them is not installed.
     """
-    try:
+    with extras.needed("evaluation", "evaluation"):
         return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package == "bge_cpu":
-            raise
-        raise MissingDependencyError(
-            f"evaluation needs {package}, which is not installed", hint="pip install 'bge-cpu[evaluation]'"
-        ) from error
 
 
 def _grades(collection: Collection, query: str) -> dict[str, int] | None:
@@ -150,9 +144,9 @@ def _candidates(collection: Collection, queries: Sequence[str], count: int, note
     return chosen, time.perf_counter() - started
 
 
-def _bm25(collection: Collection) -> Callable[[str, str, int], Ranked]:
+def _bm25(collection: Collection) -> Callable[[str, str, int], Candidates]:
     """BM25's best documents for a query, its text given, as many as are asked for."""
-    bm25 = needs_extra("bge_cpu.bm25")
+    bm25 = needs_extra("bge_cpu.evaluation.bm25")
     ids, texts = list(collection.documents), list(collection.documents.values())
     if not any(term for text in texts for term in bm25.terms(text)):  # nothing that an index could hold
         return lambda query, text, count: []
@@ -160,6 +154,6 @@ def _bm25(collection: Collection) -> Callable[[str, str, int], Ranked]:
     return lambda query, text, count: [(ids[place], score) for place, score in index.search(text, count)]
 
 
-def _ranking(run: Run) -> Callable[[str, str, int], Ranked]:
+def _ranking(run: Run) -> Callable[[str, str, int], Candidates]:
     """A query's candidates as they were read: all, for some may turn out to be of no use."""
     return lambda query, text, count: run.get(query, [])

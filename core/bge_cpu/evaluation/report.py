@@ -128,7 +128,7 @@ def _report(task: Task, runs: Mapping[str, Reranked], values: Mapping[str, Value
                 against={other: compare(values[mode], values[other]) for other in others},
                 seconds_per_query=runs[mode].seconds,
                 pairs=runs[mode].pairs,
-                pairs_cut=runs[mode].cut,
+                pairs_cut=runs[mode].truncated_pairs,
             )
         )
     return Report(

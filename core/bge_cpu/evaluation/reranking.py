@@ -23,13 +23,13 @@ class Reranked:
         run: The candidates by falling logit, ties in the first stage's order.
         seconds: Time per query, the mean.
         pairs: How many pairs were scored.
-        cut: How many of them were cut to max_length.
+        truncated_pairs: How many of them were cut to max_length.
     """
 
     run: Run
     seconds: float
     pairs: int
-    cut: int
+    truncated_pairs: int
 
 
 def rerank(reranker: Reranker, task: Task, *, progress: Callable[[int, int], None] | None = None) -> Reranked:
@@ -41,20 +41,20 @@ def rerank(reranker: Reranker, task: Task, *, progress: Callable[[int, int], Non
         progress: Told after each query how many are done, and of how many.
     """
     run: Run = {}
-    seconds, cut = 0.0, 0
+    seconds, truncated = 0.0, 0
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "cut to max_length", UserWarning)  # `cut` tells it, once
+        warnings.filterwarnings("ignore", "cut to max_length", UserWarning)  # told once, by the result
         for done, (query, found) in enumerate(task.run.items(), 1):
             ids = [document for document, _ in found]
             texts = [task.documents[document] for document in ids]
             started = time.perf_counter()
             ranking = reranker.rank(task.queries[query], texts, normalize=None)
             seconds += time.perf_counter() - started
-            cut += sum(item.truncated_tokens > 0 for item in ranking)
+            truncated += sum(item.truncated_tokens > 0 for item in ranking)
             run[query] = [(ids[item.index], item.score) for item in ranking]
             if progress is not None:
                 progress(done, len(task.run))
-    return Reranked(run=run, seconds=seconds / len(run), pairs=sum(map(len, run.values())), cut=cut)
+    return Reranked(run=run, seconds=seconds / len(run), pairs=sum(map(len, run.values())), truncated_pairs=truncated)
 
 
 def rerank_all(

@@ -1,7 +1,8 @@
 """Part of step 3: architecture -> ONNX graph; the weights stay in a safetensors file.
 
-Initializers carry tensor names and point to no data: the engine hands ONNX Runtime the arrays, the export fills in
-where they lie. The last layer works out each pair's first token only, since nothing else is read.
+A graph names its tensors and holds none of their data: the engine hands ONNX Runtime the arrays, the export writes
+down where in the safetensors file beside it they lie. The last layer computes each pair's first token only, since the
+head reads nothing else.
 """
 
 from collections.abc import Callable
@@ -10,10 +11,10 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper
 
-from bge_cpu.architecture import Architecture
-from bge_cpu.feed import Batch, Packed
-from bge_cpu.linear import Float32, Linear
-from bge_cpu.nodes import Graph
+from bge_cpu.checkpoint.architecture import Architecture
+from bge_cpu.graph.feed import Batch, Packed
+from bge_cpu.graph.linear import Float32, Linear
+from bge_cpu.graph.nodes import Graph
 
 _OPSETS = (helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1))
 _IR_VERSION = 8
@@ -23,11 +24,11 @@ Feed = Packed | Batch
 Built = tuple[onnx.ModelProto, dict[str, tuple[int, ...]]]
 
 
-def build(a: Architecture, linear: Linear, feed: Callable[[Graph, Architecture], Feed] = Packed) -> Built:
+def build(architecture: Architecture, linear: Linear, feed: Callable[[Graph, Architecture], Feed] = Packed) -> Built:
     """The graph of a model, and the names and shapes of the tensors it wants.
 
     Args:
-        a: What to build.
+        architecture: What to build.
         linear: How its matrices are written; the head's, which see first tokens only, are float32 in any case.
         feed: `Packed`, from `input_ids`, `token_type_ids` and `position_ids`, (tokens,), and `cu_seqlens`, which says
             where each pair begins and the last one ends, (pairs + 1,), to `logits`, (pairs, 1); or `Batch`, from
@@ -36,13 +37,13 @@ def build(a: Architecture, linear: Linear, feed: Callable[[Graph, Architecture],
     Returns:
         A model from int64 inputs to float32 output, and a mapping of tensor name to shape.
     """
-    graph, head = Graph(), Float32()
-    x = _embeddings(graph, linear, a, source := feed(graph, a))
-    for number in range(a.layers):
-        x = _layer(graph, linear, a, source, number, x)
-    dense, out = a.head
-    pooled = graph.add("Tanh", head.dense(graph, x, dense, a.hidden, a.hidden))
-    head.dense(graph, pooled, out, 1, a.hidden)
+    graph, head, hidden = Graph(), Float32(), architecture.hidden
+    x = _embeddings(graph, linear, architecture, source := feed(graph, architecture))
+    for number in range(architecture.layers):
+        x = _layer(graph, linear, architecture, source, number, x)
+    dense, out = architecture.head
+    pooled = graph.add("Tanh", head.dense(graph, x, dense, hidden, hidden))
+    head.dense(graph, pooled, out, 1, hidden)
     name, shape = source.output
     graph.nodes[-1].output[0] = name
     inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, dims) for name, dims in source.inputs.items()]

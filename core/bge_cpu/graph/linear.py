@@ -5,13 +5,13 @@ from typing import Any, Protocol
 import numpy as np
 from onnx import TensorProto
 
-from bge_cpu.nodes import Graph
+from bge_cpu.graph.nodes import Graph
 
 
 class Linear(Protocol):
-    """A way to write matrices; what `operand` makes of activations is what its own `dense` multiplies."""
+    """A way to write matrices: `operand` prepares activations, and the same class's `dense` multiplies the result."""
 
-    def operand(self, graph: Graph, x: str) -> Any:
+    def operand(self, graph: Graph, activations: str) -> Any:
         """Activations, (tokens, columns), ready to be multiplied by one or more matrices."""
 
     def dense(self, graph: Graph, operand: Any, name: str, rows: int, columns: int) -> str:
@@ -24,9 +24,9 @@ class Linear(Protocol):
 class Float32:
     """Matrices as PyTorch lays them out, (out, in)."""
 
-    def operand(self, graph: Graph, x: str) -> str:
-        """What `dense` multiplies."""
-        return x
+    def operand(self, graph: Graph, activations: str) -> str:
+        """The activations themselves, (tokens, columns): float32 needs no preparation."""
+        return activations
 
     def dense(self, graph: Graph, operand: str, name: str, rows: int, columns: int) -> str:
         """A linear layer, (tokens, columns) -> (tokens, rows)."""
@@ -45,13 +45,13 @@ class Int8:
     feed-forward activations, and costs all others their precision.
     """
 
-    def operand(self, graph: Graph, x: str) -> tuple[str, str]:
-        """The codes of x, uint8 around 128, and the tokens' scales, float32, (tokens, 1)."""
-        peak = graph.add("ReduceMax", graph.add("Abs", x), axes=[-1], keepdims=0)
+    def operand(self, graph: Graph, activations: str) -> tuple[str, str]:
+        """The activations' codes, uint8 around 128, (tokens, columns), and the tokens' scales, float32, (tokens, 1)."""
+        peak = graph.add("ReduceMax", graph.add("Abs", activations), axes=[-1], keepdims=0)
         peak = graph.add("Max", peak, graph.constant([1e-12], np.float32))
         scale = graph.add("Mul", peak, graph.constant([1 / 127], np.float32))
         zeros = graph.add("Expand", graph.constant([128], np.uint8), graph.add("Shape", scale))
-        codes = graph.add("QuantizeLinear", x, scale, zeros, axis=0)
+        codes = graph.add("QuantizeLinear", activations, scale, zeros, axis=0)
         return codes, graph.add("Unsqueeze", scale, graph.constant([1]))
 
     def dense(self, graph: Graph, operand: tuple[str, str], name: str, rows: int, columns: int) -> str:

@@ -5,9 +5,14 @@ from pathlib import Path
 
 from bge_cpu.errors import CheckpointError
 
-RECORD, FORMAT = "bge_cpu.json", 1
+RECORD = "bge_cpu.json"
+FORMAT = 1
+"""The version of the record's own layout."""
 
-MODES = ("onnx", "onnx-int8")
+TENSORS = "model.safetensors"
+"""The file of tensors in a checkpoint, in an exported folder and in an INT8 artifact."""
+
+EXPORT_MODES = ("onnx", "onnx-int8")
 """The modes a checkpoint can be exported for."""
 
 
@@ -27,10 +32,10 @@ def recorded_mode(folder: Path) -> str | None:
         raise CheckpointError(
             f"{file} is damaged: {type(error).__name__} {error}", hint="copy or export the folder again"
         ) from error
-    if version != FORMAT or mode not in MODES:
+    if version != FORMAT or mode not in EXPORT_MODES:
         raise CheckpointError(
             f"{file} has format {version!r} and mode {mode!r}; this version of bge-cpu reads format {FORMAT} and "
-            f"modes {', '.join(MODES)}",
+            f"modes {', '.join(EXPORT_MODES)}",
             hint="upgrade bge-cpu, or export the checkpoint again with this version",
         )
     return str(mode)

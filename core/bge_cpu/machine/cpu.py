@@ -5,7 +5,7 @@ import os
 import platform
 from pathlib import Path
 
-from bge_cpu.cgroup import cgroups
+from bge_cpu.machine.cgroup import cgroups
 
 NATIVE_BF16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 """The instruction sets that multiply bfloat16 natively, as Linux names them."""

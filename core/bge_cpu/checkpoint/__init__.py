@@ -7,17 +7,18 @@ import hashlib
 import importlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bge_cpu.checkpoint.architecture import position_offset
+from bge_cpu.checkpoint.record import TENSORS, recorded_mode
+from bge_cpu.checkpoint.weights import header_bytes
 from bge_cpu.errors import CheckpointError, InputError
-from bge_cpu.weights import header_bytes
 
-MINI = Path(__file__).parent / "mini"
+MINI = Path(__file__).parents[1] / "mini"
 _HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
-_ROBERTA_KIN = ("roberta", "camembert", "longformer", "xmod", "data2vec-text")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Checkpoint:
         config: config.json.
         weights: The safetensors files.
         commit: The Hub commit, if it came from there.
+        exported_mode: The mode that a folder written by `bge-cpu export` runs in; None for an ordinary checkpoint.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Checkpoint:
     config: dict[str, Any]
     weights: tuple[Path, ...]
     commit: str | None = None
+    exported_mode: str | None = None
 
     @property
     def tokenizer(self) -> Path:
@@ -84,14 +87,6 @@ class Checkpoint:
         return digest.hexdigest()
 
 
-def position_offset(config: Mapping[str, Any]) -> int:
-    """The row of the position table that belongs to the first token: RoBERTa and its kin leave out those up to pad."""
-    if any(kin in str(config.get("model_type")) for kin in _ROBERTA_KIN):
-        pad = config.get("pad_token_id")
-        return 2 if pad is None else int(pad) + 1
-    return 0
-
-
 def open_checkpoint(model: str | Path, *, revision: str | None = None, local_files_only: bool = False) -> Checkpoint:
     """Find a checkpoint's files and check that they are whole enough to be loaded.
 
@@ -116,7 +111,7 @@ def open_checkpoint(model: str | Path, *, revision: str | None = None, local_fil
     except (OSError, RuntimeError, ValueError) as error:  # too long a name, an unknown user's home, a null byte
         raise CheckpointError(f"{str(model)[:200]!r} is no folder's name: {error}") from error
     if not exists and isinstance(model, str) and _HUB_ID.fullmatch(model):
-        hub = importlib.import_module("bge_cpu.hub")  # only now: it brings an HTTP client along
+        hub = importlib.import_module("bge_cpu.checkpoint.hub")  # only now: it brings an HTTP client along
         folder, commit = hub.fetch(model, revision=revision, local_files_only=local_files_only)
     elif revision is not None:
         raise InputError(f"revision={revision!r} is for Hub ids; {model!r} is a folder")
@@ -132,7 +127,7 @@ def open_checkpoint(model: str | Path, *, revision: str | None = None, local_fil
         )
     weights = _weight_files(folder)
     _check_headers(weights)
-    return Checkpoint(str(model), folder, config, weights, commit)
+    return Checkpoint(str(model), folder, config, weights, commit, recorded_mode(folder))
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -178,13 +173,13 @@ def _check_headers(files: Iterable[Path]) -> None:
 
 def _weight_files(folder: Path) -> tuple[Path, ...]:
     """The single safetensors file, or the shards that the index names."""
-    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    single, index = folder / TENSORS, folder / "model.safetensors.index.json"
     if single.is_file():
         return (single,)
     if not index.is_file():
         found = ", ".join(sorted(file.name for file in folder.glob("*.bin"))) or "none"
         raise CheckpointError(
-            f"{folder} has no model.safetensors (pickled weights, never opened: {found})",
+            f"{folder} has no {TENSORS} (pickled weights, never opened: {found})",
             hint="load it once with transformers and save_pretrained(..., safe_serialization=True)",
         )
     names = sorted(set(_shard_names(index)))

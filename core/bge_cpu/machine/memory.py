@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bge_cpu.cgroup import cgroups
+from bge_cpu.machine.cgroup import cgroups
 
 
 @dataclass(frozen=True)

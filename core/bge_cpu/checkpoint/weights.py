@@ -1,8 +1,9 @@
-"""Part of step 1: safetensors files -> named arrays, as views of the mapped files wherever possible."""
+"""Part of step 1: safetensors files -> named arrays, as views of the mapped files wherever possible; and back."""
 
 import contextlib
 import json
 import mmap
+import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -12,10 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from bge_cpu.errors import CheckpointError
+from bge_cpu.errors import BgeCpuError, CheckpointError
 
 _STORED_AS = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16, "I8": np.int8}
+_DTYPES = {np.dtype(np.int8): "I8", np.dtype(np.float32): "F32"}
 _STRIP = 1 << 20  # bytes; half a huge page
+_ENTRY_BYTES = 256  # reserved for a tensor in the header, so that data can be written before the header is known
+
+Tensors = Iterable[tuple[str, NDArray[Any]]]
 
 
 def header_bytes(file: Path) -> bytes:
@@ -125,3 +130,42 @@ class Weights(Mapping[str, NDArray[Any]]):
             done.set()
             thread.join()
             self.release()
+
+
+def check_tensors(weights: Weights, shapes: Mapping[str, tuple[int, ...]], source: Path) -> None:
+    """Check that weights hold the tensors that a model wants.
+
+    Args:
+        weights: What there is.
+        shapes: What is wanted: tensor name -> shape.
+        source: Where the weights come from, for messages.
+
+    Raises:
+        CheckpointError: A tensor is missing or of another shape.
+    """
+    for name, shape in shapes.items():
+        if name not in weights:
+            raise CheckpointError(f"{source} lacks the tensor {name}")
+        if weights.shape(name) != shape:
+            raise CheckpointError(f"tensor {name} of {source} has shape {weights.shape(name)}; its config says {shape}")
+
+
+def write_safetensors(file: Path, tensors: Tensors, *, count: int) -> None:
+    """Write `count` tensors as they come; the header goes in front at the end, padded with blanks to its place."""
+    reserved = -(-count * _ENTRY_BYTES // 64) * 64
+    header: dict[str, Any] = {}
+    with file.open("wb") as stream:
+        stream.seek(8 + reserved)
+        start = 0
+        for name, tensor in tensors:
+            end = start + tensor.nbytes
+            header[name] = {"dtype": _DTYPES[tensor.dtype], "shape": tensor.shape, "data_offsets": [start, end]}
+            stream.write(np.ascontiguousarray(tensor).data)
+            start = end
+        text = json.dumps(header).encode().ljust(reserved)
+        if len(text) > reserved:
+            raise BgeCpuError(f"the header of {file} takes {len(text):,} bytes, {reserved:,} are reserved")
+        stream.seek(0)
+        stream.write(reserved.to_bytes(8, "little") + text)
+        stream.flush()
+        os.fsync(stream.fileno())

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float = NDArray[np.float32]
-Int8 = NDArray[np.int8]
+Codes = NDArray[np.int8]
 
 
 def row_scales(table: Float, largest: int = 127) -> Float:
@@ -23,9 +23,9 @@ def row_scales(table: Float, largest: int = 127) -> Float:
     return scales
 
 
-def quantize_rows(table: Float, scales: Float) -> Int8:
+def quantize_rows(table: Float, scales: Float) -> Codes:
     """The codes of a table, int8, (rows, columns), such that codes * scales[:, None] comes close to it."""
-    codes: Int8 = np.rint(table / scales[:, None]).astype(np.int8)
+    codes: Codes = np.rint(table / scales[:, None]).astype(np.int8)
     return codes
 
 

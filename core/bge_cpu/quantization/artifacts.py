@@ -15,30 +15,24 @@ import re
 import shutil
 import sys
 import tempfile
-import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from filelock import FileLock
-from numpy.typing import NDArray
 from platformdirs import user_cache_path
 from rich.console import Console
 from rich.progress import track
 
 from bge_cpu.checkpoint import Checkpoint
-from bge_cpu.errors import ArtifactError
+from bge_cpu.checkpoint.record import TENSORS
+from bge_cpu.checkpoint.weights import Tensors, write_safetensors
+from bge_cpu.errors import ArtifactError, warn
 
-TENSORS = "model.safetensors"
 _MANIFEST = "manifest.json"
-_ENTRY_BYTES = 256  # reserved for a tensor in the header, so that data can be written before the header is known
-_CHUNK = 32 << 20
-_DTYPES = {np.dtype(np.int8): "I8", np.dtype(np.float32): "F32"}
-
-Tensors = Iterable[tuple[str, NDArray[Any]]]
+_CHUNK = 32 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -49,15 +43,13 @@ class Recipe:
         mode: The mode that runs it.
         version: Goes up when the same checkpoint would give other tensors.
         cpu_class: The kind of CPU it is for.
-        tensors: Makes the tensors one by one, float32 before int8.
-        count: How many there will be.
+        tensors: Says how many tensors there will be, and makes them one by one, float32 before int8.
     """
 
     mode: str
     version: int
     cpu_class: str
-    tensors: Callable[[], Tensors]
-    count: int
+    tensors: Callable[[], tuple[int, Tensors]]
 
     def key(self, checkpoint: Checkpoint) -> str:
         """The artifact's folder name."""
@@ -88,7 +80,7 @@ def obtain(checkpoint: Checkpoint, recipe: Recipe, *, cache_dir: Path | None) ->
     """
     cache = default_cache() if cache_dir is None else Path(cache_dir).expanduser().absolute()
     folder = cache / recipe.key(checkpoint) if cache else None
-    if folder and check(folder) is None:
+    if folder and damage(folder) is None:
         yield folder
         return
     try:
@@ -98,19 +90,18 @@ def obtain(checkpoint: Checkpoint, recipe: Recipe, *, cache_dir: Path | None) ->
         lock = FileLock(f"{folder}.lock")
         lock.acquire()
     except OSError as error:
-        warnings.warn(
+        warn(
             f"the artifact cache {cache or ''} cannot be written ({error.strerror}); building the artifact for this "
-            "process only, as will every other process: set cache_dir to a folder that can be written",
-            stacklevel=6,
+            "process only, as will every other process: set cache_dir to a folder that can be written"
         )
         with tempfile.TemporaryDirectory(prefix="bge-cpu-", ignore_cleanup_errors=True) as temporary:
             yield _build(checkpoint, recipe, Path(temporary) / "artifact")
         return
     try:
-        damage = check(folder)  # another process may have built it meanwhile
-        if damage is not None:
+        found = damage(folder)  # another process may have built it meanwhile
+        if found is not None:
             if folder.exists():
-                warnings.warn(f"the artifact {folder} is damaged ({damage}); building it again", stacklevel=6)
+                warn(f"the artifact {folder} is damaged ({found}); building it again")
             _sweep(folder)
             _build(checkpoint, recipe, folder)
     finally:
@@ -118,8 +109,8 @@ def obtain(checkpoint: Checkpoint, recipe: Recipe, *, cache_dir: Path | None) ->
     yield folder
 
 
-def check(folder: Path) -> str | None:
-    """What is wrong with an artifact: None, or a few words. Reads all of it once, on several threads."""
+def damage(folder: Path) -> str | None:
+    """What is wrong with an artifact, in a few words; None where it is whole. All of it is read, on several threads."""
     manifest = read_manifest(folder)
     if manifest is None:
         return "no readable manifest"
@@ -130,6 +121,23 @@ def check(folder: Path) -> str | None:
         return None if digest(folder / TENSORS) == manifest["sha256"] else "its hash does not match"
     except (OSError, KeyError) as error:
         return str(error)
+
+
+def check_exported(checkpoint: Checkpoint, recipe: Recipe) -> None:
+    """Check that an exported folder, which is its own artifact, is whole and made for this kind of CPU.
+
+    Raises:
+        ArtifactError: It is damaged, or its INT8 products would overflow here.
+    """
+    found = damage(checkpoint.folder)
+    if found is not None:
+        raise ArtifactError(f"the exported folder {checkpoint.folder} is damaged ({found})", hint="export it again")
+    made_for = (read_manifest(checkpoint.folder) or {}).get("cpu_class")
+    if made_for == "exact" and recipe.cpu_class == "saturating":
+        raise ArtifactError(
+            f"{checkpoint.folder} was exported on a CPU with exact INT8 products; this one's would overflow",
+            hint="export it on a CPU of this kind, or load the checkpoint itself",
+        )
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -176,15 +184,16 @@ def _build(checkpoint: Checkpoint, recipe: Recipe, folder: Path) -> Path:
     temporary = None
     try:
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        count, tensors = recipe.tensors()
         made = track(
-            recipe.tensors(),
+            tensors,
             description=f"building {recipe.mode} of {checkpoint.name}",
-            total=recipe.count,
+            total=count,
             console=Console(stderr=True),
             transient=True,
             disable=not sys.stderr.isatty(),
         )
-        write_safetensors(temporary / TENSORS, made, count=recipe.count)
+        write_safetensors(temporary / TENSORS, made, count=count)
         manifest = {
             "model": checkpoint.name,
             "mode": recipe.mode,
@@ -205,24 +214,3 @@ def _build(checkpoint: Checkpoint, recipe: Recipe, folder: Path) -> Path:
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
-
-
-def write_safetensors(file: Path, tensors: Tensors, *, count: int) -> None:
-    """Write `count` tensors as they come; the header goes in front at the end, padded with blanks to its place."""
-    reserved = -(-count * _ENTRY_BYTES // 64) * 64
-    header: dict[str, Any] = {}
-    with file.open("wb") as stream:
-        stream.seek(8 + reserved)
-        start = 0
-        for name, tensor in tensors:
-            end = start + tensor.nbytes
-            header[name] = {"dtype": _DTYPES[tensor.dtype], "shape": tensor.shape, "data_offsets": [start, end]}
-            stream.write(np.ascontiguousarray(tensor).data)
-            start = end
-        text = json.dumps(header).encode().ljust(reserved)
-        if len(text) > reserved:
-            raise ArtifactError(f"the header of {file} takes {len(text):,} bytes, {reserved:,} are reserved")
-        stream.seek(0)
-        stream.write(reserved.to_bytes(8, "little") + text)
-        stream.flush()
-        os.fsync(stream.fileno())

@@ -51,7 +51,7 @@ class Graph:
         self.weights[name] = shape
         return name
 
-    def norm(self, x: str, name: str, size: int, epsilon: float) -> str:
+    def norm(self, rows: str, name: str, size: int, epsilon: float) -> str:
         """Layer normalisation over the last axis."""
         weight, bias = self.weight(f"{name}.weight", size), self.weight(f"{name}.bias", size)
-        return self.add("LayerNormalization", x, weight, bias, axis=-1, epsilon=epsilon)
+        return self.add("LayerNormalization", rows, weight, bias, axis=-1, epsilon=epsilon)

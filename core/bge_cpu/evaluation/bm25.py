@@ -30,13 +30,13 @@ class Bm25:
         self._index = bm25s.BM25(k1=K1, b=B)
         self._index.index(tokens, show_progress=False)
 
-    def search(self, query: str, k: int) -> list[tuple[int, float]]:
-        """The `k` best texts as (index, score), best first, ties in their order; only texts that share a term."""
+    def search(self, query: str, count: int) -> list[tuple[int, float]]:
+        """The `count` best texts as (index, score), best first, ties in their order; only texts that share a term."""
         known = [term for term in terms(query) if term in self._index.vocab_dict]
         if not known:
             return []
         scores = self._index.get_scores(known)
-        best = np.argsort(-scores, kind="stable")[:k]
+        best = np.argsort(-scores, kind="stable")[:count]
         return [(int(index), float(scores[index])) for index in best if scores[index] > 0]
 
 

@@ -5,14 +5,13 @@ when told so or when HF_HUB_OFFLINE is set, and never for a pinned commit that i
 """
 
 import re
-import warnings
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, errors, snapshot_download
 from huggingface_hub.utils import validate_repo_id
 
-from bge_cpu.errors import CheckpointError
-from bge_cpu.record import RECORD
+from bge_cpu.checkpoint.record import RECORD
+from bge_cpu.errors import CheckpointError, warn
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _FILES = [
@@ -69,10 +68,7 @@ def fetch(repo: str, *, revision: str | None, local_files_only: bool) -> tuple[P
                 f"{repo} is not whole in the Hub's cache, and the Hub did not deliver it: {_first_line(error)}",
                 hint="check the network, or name a local folder",
             ) from error
-        warnings.warn(
-            f"the Hub did not answer ({_first_line(error)}); using the cached commit {cached[1]} of {repo}",
-            stacklevel=4,
-        )
+        warn(f"the Hub did not answer ({_first_line(error)}); using the cached commit {cached[1]} of {repo}")
         return cached
 
 

@@ -1,40 +1,24 @@
-"""Part of step 3: the two ways to feed a graph, over the same tensors.
+"""Part of step 3: the two ways in which pairs enter a graph, over the same tensors.
 
-`Packed` is what the engines run, `Batch` what the export writes for other programs. Tokens are rows, whichever pair
-they belong to; only positions, attention and the first tokens ask where a pair begins.
+`Packed` is what the engines run, without padding; `Batch` is what the export writes for other programs:
+
+    Packed   q1 d1 | q2 d2 d2 | q3 d3            tokens of all pairs in one row, cu_seqlens = 0, 2, 5, 7
+
+    Batch    q1 d1 --                            a row per pair, padded to one length, with a mask
+             q2 d2 d2
+             q3 d3 --
+
+Linear layers, norms and Gelu work on tokens one by one and need not know where a pair begins. Only positions, attention
+and the pick of each pair's first token do; these are the methods that the two classes have in common.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from bge_cpu.architecture import Architecture
-from bge_cpu.nodes import Graph
-from bge_cpu.tokenizer import TokenizedPair
-
-
-def pack(pairs: Sequence[TokenizedPair], position_offset: int) -> dict[str, NDArray[np.int64]]:
-    """What a `Packed` graph reads: the tokens of all pairs, one pair after the other, and where each begins."""
-    return {
-        "input_ids": np.concatenate([pair.ids for pair in pairs]),
-        "token_type_ids": np.concatenate([pair.type_ids for pair in pairs]),
-        "position_ids": np.concatenate([_position_ids(pair.ids, position_offset) for pair in pairs]),
-        "cu_seqlens": np.cumsum([0, *map(len, pairs)], dtype=np.int64),
-    }
-
-
-def _position_ids(ids: NDArray[np.int64], offset: int) -> NDArray[np.int64]:
-    """Rows of the position table. RoBERTa's kin do not count a padding token, which a text may spell out.
-
-    Such a token has the row of its own id, the last before the first position.
-    """
-    if not offset:
-        return np.arange(len(ids), dtype=np.int64)
-    seen = ids != offset - 1
-    positions: NDArray[np.int64] = np.cumsum(seen, dtype=np.int64) * seen + (offset - 1)
-    return positions
+from bge_cpu.checkpoint.architecture import Architecture
+from bge_cpu.graph.nodes import Graph
 
 
 class Packed:
@@ -44,8 +28,8 @@ class Packed:
     output: tuple[str, Sequence[int | str]] = "logits", ("pairs", 1)
     ids, types = "input_ids", "token_type_ids"
 
-    def __init__(self, graph: Graph, a: Architecture) -> None:
-        self._graph, self._a = graph, a
+    def __init__(self, graph: Graph, architecture: Architecture) -> None:
+        self._graph, self._a = graph, architecture
         self._starts = graph.add("Slice", "cu_seqlens", graph.constant([0]), graph.constant([-1]))
         self._pairs = graph.add("Size", self._starts)
         self._alone = graph.add("Equal", self._pairs, graph.constant(1))
@@ -54,15 +38,20 @@ class Packed:
         """The tokens' rows of the position table, (tokens, hidden)."""
         return self._graph.add("Gather", table, "position_ids")
 
-    def first(self, x: str) -> str:
+    def first(self, tokens: str) -> str:
         """Each pair's first token, (tokens, hidden) -> (pairs, hidden)."""
-        return self._graph.add("Gather", x, self._starts)
+        return self._graph.add("Gather", tokens, self._starts)
 
     def attend(self, *parts: str, of_first: bool) -> str:
         """Attention within each pair, of query, key and value, (tokens, hidden) each -> (the query's tokens, hidden).
 
-        `of_first`, the query has a row per pair. A lone pair, most often a long one, is spared what cutting pairs apart
-        costs.
+        With `of_first`, the query holds the pairs' first tokens only, (pairs, hidden). The graph decides at run time:
+
+            If one pair:  attention over all rows
+            else:         Loop over the pairs: cut the pair's rows out of query, key and value at cu_seqlens,
+                          attention over them, append the result to what the loop has so far
+
+        A lone pair, most often a long one, is spared what cutting and appending cost.
         """
         alone, several = Graph(self._graph), Graph(self._graph)
         direct, each = self._attention(alone, *parts), self._loop(several, *parts, of_first=of_first)
@@ -101,22 +90,28 @@ class Packed:
 
 
 class Batch:
-    """Pairs padded on either side to one length, (batch, tokens), with a mask; not `typed`, all tokens are type 0."""
+    """Pairs padded to one length, on the left or the right, (batch, tokens), with a mask of 1 at tokens, 0 at padding.
+
+    Args:
+        graph: Where the nodes go.
+        architecture: What is built.
+        typed: Whether token types are an input; if not, all tokens are of type 0.
+    """
 
     output: tuple[str, Sequence[int | str]] = "logits", ("batch", 1)
 
-    def __init__(self, graph: Graph, a: Architecture, *, typed: bool) -> None:
-        self._graph, self._a = graph, a
+    def __init__(self, graph: Graph, architecture: Architecture, *, typed: bool) -> None:
+        self._graph, self._a = graph, architecture
         names = ("input_ids", "attention_mask", "token_type_ids")[: 3 if typed else 2]
         self.inputs = dict.fromkeys(names, ("batch", "tokens"))
         self.ids = self._rows("input_ids")
         self.types = self._rows("token_type_ids") if typed else graph.constant([0])
         pairs = graph.add("Shape", "input_ids", start=0, end=1)
-        self._padded = graph.add("Concat", pairs, graph.constant([-1, a.hidden]), axis=0)
+        self._padded = graph.add("Concat", pairs, graph.constant([-1, architecture.hidden]), axis=0)
         self._mask = graph.add("Cast", "attention_mask", to=TensorProto.INT32)
 
     def positions(self, table: str) -> str:
-        """The tokens' rows of the position table, counted from each pair's first token as `_position_ids` does."""
+        """The tokens' rows of the position table, counted from each pair's first token, as `engines.onnx.pack` does."""
         graph = self._graph
         if not self._a.position_offset:
             places = graph.add("CumSum", "attention_mask", graph.constant(1), exclusive=1)
@@ -127,10 +122,10 @@ class Batch:
         places = graph.add("Add", graph.add("Mul", graph.add("CumSum", seen, graph.constant(1)), seen), pad)
         return graph.add("Gather", table, self._rows(places))
 
-    def first(self, x: str) -> str:
+    def first(self, tokens: str) -> str:
         """Each pair's first unmasked token, (batch * tokens, hidden) -> (batch, hidden)."""
         place = self._graph.add("ArgMax", self._mask, axis=1, keepdims=1)
-        return self._graph.add("GatherND", self._graph.add("Reshape", x, self._padded), place, batch_dims=1)
+        return self._graph.add("GatherND", self._graph.add("Reshape", tokens, self._padded), place, batch_dims=1)
 
     def attend(self, *parts: str, of_first: bool) -> str:
         """Attention within each pair, (batch * tokens, hidden) each -> (the query's tokens, hidden)."""

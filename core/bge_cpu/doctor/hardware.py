@@ -2,7 +2,6 @@
 
 import os
 
-from bge_cpu.cpu import NATIVE_BF16
 from bge_cpu.doctor.check import (
     BUILD_PEAK,
     ESTIMATED,
@@ -15,8 +14,9 @@ from bge_cpu.doctor.check import (
     is_large,
     listed,
 )
-from bge_cpu.engines import EXTRAS, INT8_MODES
-from bge_cpu.memory import Memory
+from bge_cpu.engines import INT8_MODES, MODES
+from bge_cpu.machine.cpu import NATIVE_BF16
+from bge_cpu.machine.memory import Memory
 
 _SHOWN = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
 
@@ -70,7 +70,7 @@ def cores(threads: int, quota: float | None) -> Check:
 
 def room(mode: str, model: str, memory: Memory | None, *, built: bool) -> Check:
     """Whether the memory is enough for the mode, and for building its artifact if that is not built yet."""
-    peaks = listed(f"{name} {PEAKS[name]}{' (estimate)' * (name in ESTIMATED)}" for name in EXTRAS if name in PEAKS)
+    peaks = listed(f"{name} {PEAKS[name]}{' (estimate)' * (name in ESTIMATED)}" for name in MODES if name in PEAKS)
     needs = f"peaks with bge-reranker-v2-m3, GB: {peaks}"
     if memory is None:
         return Check("memory", OK, "the system does not tell", needs)
@@ -80,7 +80,7 @@ def room(mode: str, model: str, memory: Memory | None, *, built: bool) -> Check:
     peak = PEAKS.get(mode, max(PEAKS.values()))
     if memory.available < peak * GB:
         status = PROBLEM if memory.capacity < peak * GB and is_large(model) else WARNING
-        leanest = min((name for name in EXTRAS if name in PEAKS), key=lambda name: PEAKS[name])
+        leanest = min((name for name in MODES if name in PEAKS), key=lambda name: PEAKS[name])
         fits = PEAKS[leanest] * GB <= memory.available
         remedy = f"{more}, or use mode {leanest}" if fits else more
         return Check("memory", status, found, f"not enough for {mode}; {needs}", remedy)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bge_cpu.checkpoint import position_offset
 from bge_cpu.errors import CheckpointError
 
 
@@ -72,6 +71,18 @@ def _size(config: Mapping[str, Any], key: str) -> int:
     return value
 
 
+def position_offset(config: Mapping[str, Any]) -> int:
+    """The row of the position table that belongs to a pair's first token.
+
+    RoBERTa and its kin leave the rows up to that of the padding token unused; BERT begins at row 0.
+    """
+    if any(kin in str(config.get("model_type")) for kin in _ROBERTA_KIN):
+        pad = config.get("pad_token_id")
+        return 2 if pad is None else int(pad) + 1
+    return 0
+
+
+_ROBERTA_KIN = ("roberta", "camembert", "longformer", "xmod", "data2vec-text")
 _SIZES = {
     "hidden": "hidden_size",
     "layers": "num_hidden_layers",

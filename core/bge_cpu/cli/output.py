@@ -1,0 +1,65 @@
+"""What several verbs show and write: progress bars, JSON, files that are checked before the work, not after it."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TaskID, TextColumn
+
+from bge_cpu.errors import InputError
+
+_CHARTS = (".svg", ".png")
+
+
+def progress_bar(*columns: ProgressColumn) -> Progress:
+    """A bar on stderr that goes when it is done; nothing where stderr is no terminal.
+
+    Args:
+        columns: What stands behind the bar; default: how many of how many.
+    """
+    behind = columns or (MofNCompleteColumn(),)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        *behind,
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+
+
+def told(bar: Progress) -> Callable[[str, str, int, int], None]:
+    """What `evaluation.evaluate` tells, as bars: one per set and mode, the last one shown."""
+    bars: dict[tuple[str, str], TaskID] = {}
+
+    def tell(mode: str, name: str, done: int, total: int) -> None:
+        if (mode, name) not in bars:
+            for other in bars.values():
+                bar.update(other, visible=False)
+            bars[mode, name] = bar.add_task(f"{mode}: {name}", total=total)
+        bar.update(bars[mode, name], completed=done)
+
+    return tell
+
+
+def as_json(figures: Any) -> str:
+    """Figures as JSON, which has no nan."""
+    return json.dumps(figures, ensure_ascii=False, indent=1, allow_nan=False)
+
+
+def check_outputs(json_file: Path | None, chart: Path | None) -> None:
+    """Refuse now what could not be written after the work.
+
+    Raises:
+        InputError: It names the file and what is wrong with it.
+    """
+    if chart is not None and chart.suffix.lower() not in _CHARTS:
+        raise InputError(f"--chart is a file that ends in {' or '.join(_CHARTS)}, not {str(chart)!r}")
+    for file in (json_file, chart):
+        if file is not None and file.is_dir():
+            raise InputError(f"{file} cannot be written: it is a folder")
+        if file is not None and not file.parent.is_dir():
+            raise InputError(f"{file} cannot be written: there is no folder {file.parent}")
