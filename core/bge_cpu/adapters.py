@@ -36,7 +36,7 @@ _CALLS_AT_ONCE = 8  # in flight on behalf of event loops; the engine shares its 
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A reranker and the options that it was loaded with: copies of the adapter share it, pickles leave it behind."""
+    """A reranker and the options that it was loaded with. Copies of an adapter share it; a pickled one loads anew."""
 
     options: dict[str, Any]
     reranker: Reranker

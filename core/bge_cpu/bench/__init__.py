@@ -1,4 +1,4 @@
-"""`bge-cpu bench`: which mode is the fastest on this machine, and what it takes.
+"""`bge-cpu bench`: which mode is the fastest on this machine, and the time and memory that each takes.
 
 Every mode is measured in a child process of its own (`child.py`), one after the other, so that its memory is its own;
 and where an INT8 artifact may have to be built and checked, another child does that before.
@@ -6,21 +6,20 @@ and where an INT8 artifact may have to be built and checked, another child does 
 
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from bge_cpu.engines import INT8_MODES
-from bge_cpu.machine.children import why_it_failed
+from bge_cpu.machine import children
 
 Progress = Callable[[str], None]
 
 
 @dataclass
 class Measured:
-    """What a mode took.
+    """The time and memory that a mode took.
 
     Attributes:
         mode: Its name.
@@ -28,7 +27,7 @@ class Measured:
         peak_gb: Peak resident memory (VmHWM), in units of 1e9 bytes; None where the system does not tell.
         ms_by_length: Milliseconds per pair by the pair's tokens, on all threads.
         rate_by_threads: Pairs per second by threads, at `rate_length` tokens.
-        rate_length: Which.
+        rate_length: The tokens of the pairs that the rates were measured with.
         refused: Why it could not run; all else is empty then.
     """
 
@@ -83,7 +82,7 @@ def measure(
 
 def _run(task: dict[str, Any], found: Measured, progress: Progress) -> None:
     """Let a child do a task, and note what it tells."""
-    command = [sys.executable, "-m", "bge_cpu.bench.child"]
+    command = children.command("bge_cpu.bench.child")
     with tempfile.TemporaryFile("w+") as asked, tempfile.TemporaryFile("w+") as log:
         json.dump(task, asked)
         asked.seek(0)
@@ -98,7 +97,7 @@ def _run(task: dict[str, Any], found: Measured, progress: Progress) -> None:
                 raise
         if child.returncode:
             log.seek(0)
-            found.refused = why_it_failed(child.returncode, log.read())
+            found.refused = children.why_it_failed(child.returncode, log.read())
 
 
 def _note(found: Measured, point: dict[str, Any]) -> None:

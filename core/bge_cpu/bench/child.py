@@ -20,7 +20,7 @@ from bge_cpu.reranker import Reranker
 
 
 def main() -> None:
-    """Measure what stdin asks for."""
+    """Read a task from stdin and measure it; what the libraries print goes to stderr."""
     task = json.load(sys.stdin)
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is no answer
@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def measure(task: dict[str, Any], answers: TextIO) -> None:
-    """Do a task; its points go to `answers`."""
+    """Measure every point of a task, and write each as a line of JSON to `answers`."""
 
     def tell(point: str, value: float | None, **more: Any) -> None:
         answers.write(json.dumps({"point": point, "value": value, **more}) + "\n")

@@ -151,7 +151,12 @@ def check_tensors(weights: Weights, shapes: Mapping[str, tuple[int, ...]], sourc
 
 
 def write_safetensors(file: Path, tensors: Tensors, *, count: int) -> None:
-    """Write `count` tensors as they come; the header goes in front at the end, padded with blanks to its place."""
+    """Write `count` tensors as they come, so that only one is in memory at a time; the header is written last.
+
+    | 8 bytes       | reserved bytes                            | data, one tensor after the other |
+    | reserved size | JSON: name -> dtype, shape, data_offsets, | float32 ...      | int8 ...      |
+    |               | padded with blanks                        |                                  |
+    """
     reserved = -(-count * _ENTRY_BYTES // 64) * 64
     header: dict[str, Any] = {}
     with file.open("wb") as stream:

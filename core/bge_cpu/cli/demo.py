@@ -1,4 +1,7 @@
-"""`bge-cpu demo`: the article's two checks, and the second one in English, with a picture of the scores."""
+"""`bge-cpu demo`: three questions whose right answer is known, with a picture of the scores.
+
+The first two are from an article on deploying BGE-Reranker-v2-m3 on CPUs; the third is the second one in English.
+"""
 
 from dataclasses import dataclass
 
@@ -71,7 +74,7 @@ def demo(
     *,
     options: LoadOptions,
 ) -> None:
-    """Show the two checks of the article: the right answer over a wrong one, and a keyword trap avoided."""
+    """Show that the right answer beats a wrong one, and that a keyword trap is avoided, in Chinese and English."""
     reranker = options.load()
     console = Console(highlight=False)
     for check in CHECKS:

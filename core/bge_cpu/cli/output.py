@@ -32,7 +32,7 @@ def progress_bar(*columns: ProgressColumn) -> Progress:
 
 
 def told(bar: Progress) -> Callable[[str, str, int, int], None]:
-    """What `evaluation.evaluate` tells, as bars: one per set and mode, the last one shown."""
+    """A callback for `evaluation.evaluate` that shows a bar for the set and mode at work."""
     bars: dict[tuple[str, str], TaskID] = {}
 
     def tell(mode: str, name: str, done: int, total: int) -> None:

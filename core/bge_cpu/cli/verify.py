@@ -88,7 +88,7 @@ def _check_modes(options: LoadOptions, reference: str, others: list[str]) -> Non
 
 
 def _collection(folder: Path | None, queries: Path | None, documents: Path | None) -> Collection:
-    """The texts, from the one place that was named."""
+    """The texts: from the folder, from the two files, or else the built-in probe."""
     if folder is not None:
         if queries is not None or documents is not None:
             raise InputError("texts come from a folder or from --queries and --documents, not both")

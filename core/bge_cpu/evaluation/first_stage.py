@@ -155,5 +155,5 @@ def _bm25(collection: Collection) -> Callable[[str, str, int], Candidates]:
 
 
 def _ranking(run: Run) -> Callable[[str, str, int], Candidates]:
-    """A query's candidates as they were read: all, for some may turn out to be of no use."""
+    """A query's candidates as they were read: all of them, since the caller leaves out some and counts them."""
     return lambda query, text, count: run.get(query, [])
