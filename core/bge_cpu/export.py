@@ -23,12 +23,13 @@ from bge_cpu.checkpoint import Checkpoint, open_checkpoint
 from bge_cpu.checkpoint.architecture import Architecture
 from bge_cpu.checkpoint.record import EXPORT_MODES, FORMAT, RECORD, TENSORS
 from bge_cpu.checkpoint.weights import Weights, check_tensors, header_bytes, write_safetensors
-from bge_cpu.engines import artifact
+from bge_cpu.engines.gated import artifact
 from bge_cpu.errors import BgeCpuError, InputError
 from bge_cpu.graph import build
 from bge_cpu.graph.feed import Batch
 from bge_cpu.graph.linear import Float32, Int8
 from bge_cpu.inputs import DEFAULT_MIN_FIDELITY, check_share
+from bge_cpu.machine.cpu import available_cpus
 from bge_cpu.tokenizer import PairTokenizer
 
 _GRAPH = "model.onnx"
@@ -129,7 +130,9 @@ def _built(
     if mode == "onnx":
         return contextlib.nullcontext()
     encode = PairTokenizer.load(checkpoint.tokenizer).encode
-    return artifact(mode, checkpoint, encode=encode, cache_dir=cache_dir, min_fidelity=min_fidelity)
+    return artifact(
+        mode, checkpoint, encode=encode, threads=available_cpus(), cache_dir=cache_dir, min_fidelity=min_fidelity
+    )
 
 
 def _write(checkpoint: Checkpoint, folder: Path, *, mode: str, built: Path | None, progress: Progress) -> None:

@@ -3,7 +3,7 @@
 A mode's module is named after it ("-" becomes "_") and is imported only when the mode is asked for. A mode that runs a
 checkpoint as it is offers `load(checkpoint, threads=)`. An INT8 mode offers `recipe(checkpoint)`, how its artifact is
 built, and `from_file(checkpoint, file, threads=)`, the engine over a built one; what lies between (obtain the artifact,
-hold it to the gate, load it) is the same for all of them and stands here.
+hold it to the gate, load it) is the same for all of them and stands in `gated.py`.
 """
 
 import contextlib
@@ -123,46 +123,13 @@ def load_engine(
         FidelityError: INT8 would cost this checkpoint too much of its ranking.
     """
     threads = available_cpus() if threads is None else threads
-    module = engine_module(mode)
-    if mode not in INT8_MODES:
-        return cast(Engine, module.load(checkpoint, threads=threads))
-    made = artifact(mode, checkpoint, encode=encode, threads=threads, cache_dir=cache_dir, min_fidelity=min_fidelity)
-    with made as folder:
-        return cast(Engine, module.from_file(checkpoint, folder / TENSORS, threads=threads))
-
-
-@contextlib.contextmanager
-def artifact(
-    mode: str,
-    checkpoint: Checkpoint,
-    *,
-    encode: Encode,
-    threads: int | None = None,
-    cache_dir: Path | None = None,
-    min_fidelity: float | None = None,
-) -> Iterator[Path]:
-    """The folder of a checkpoint's INT8 artifact, built if need be, that has passed the gate.
-
-    The arguments and errors are those of `load_engine`. An exported folder is its own artifact; what it was made from
-    is not there to measure it against once more.
-    """
-    recipe: Recipe = engine_module(mode).recipe(checkpoint)
-    exported = checkpoint.exported_mode == mode
-    if exported:
-        check_exported(checkpoint, recipe)
-    with (
-        contextlib.nullcontext(checkpoint.folder)
-        if exported
-        else obtain(checkpoint, recipe, cache_dir=cache_dir) as folder
-    ):
-        if not exported or fidelity.read(folder):
-            fidelity.gate(
-                folder,
-                f"{mode} of {checkpoint.name}",
-                min_fidelity=min_fidelity,
-                measure=lambda: _measured_apart(mode, checkpoint, folder, encode(PAIRS), threads or available_cpus()),
-            )
-        yield folder
+    if mode not in REFERENCES:
+        return cast(Engine, engine_module(mode).load(checkpoint, threads=threads))
+    gated = importlib.import_module("bge_cpu.engines.gated")
+    return cast(
+        Engine,
+        gated.load(mode, checkpoint, encode=encode, threads=threads, cache_dir=cache_dir, min_fidelity=min_fidelity),
+    )
 
 
 def engine_module(mode: str) -> ModuleType:
@@ -181,29 +148,3 @@ def engine_module(mode: str) -> ModuleType:
             f"mode {mode!r} cannot import its framework: {(str(error) or type(error).__name__).splitlines()[-1]}",
             hint="if that names Keras or TensorFlow, start Python with USE_TF=0 or upgrade to transformers 5",
         ) from error
-
-
-def _measured_apart(
-    mode: str, checkpoint: Checkpoint, folder: Path, pairs: Sequence[TokenizedPair], threads: int
-) -> tuple[fidelity.Logits, fidelity.Logits]:
-    """The reference's logits of some pairs, and the artifact's, from a child process: its engines' memory goes with it.
-
-    Raises:
-        ArtifactError: The child failed.
-    """
-    task = {
-        "mode": mode,
-        "checkpoint": asdict(checkpoint)
-        | {"folder": str(checkpoint.folder), "weights": list(map(str, checkpoint.weights))},
-        "artifact": str(folder / TENSORS),
-        "threads": threads,
-        "pairs": [[pair.ids.tolist(), pair.type_ids.tolist()] for pair in pairs],
-    }
-    try:
-        reference, found = children.ask("bge_cpu.engines", task)
-    except children.ChildFailed as error:
-        raise ArtifactError(
-            f"the fidelity of {folder} could not be measured: {error}",
-            hint="it takes 2.2 GB of memory for v2-m3; min_fidelity=None loads without measuring",
-        ) from error
-    return np.array(reference, np.float32), np.array(found, np.float32)
