@@ -9,8 +9,8 @@ hold it to the gate, load it) is the same for all of them and stands in `gated.p
 import contextlib
 import importlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol, cast
@@ -20,13 +20,8 @@ from numpy.typing import NDArray
 
 from bge_cpu import extras
 from bge_cpu.checkpoint import Checkpoint
-from bge_cpu.checkpoint.record import TENSORS
-from bge_cpu.errors import ArtifactError, InputError, MissingDependencyError
-from bge_cpu.machine import children
+from bge_cpu.errors import InputError, MissingDependencyError
 from bge_cpu.machine.cpu import available_cpus
-from bge_cpu.quantization import fidelity
-from bge_cpu.quantization.artifacts import Recipe, check_exported, obtain
-from bge_cpu.quantization.probe import PAIRS
 
 MODES = {"fp32": "torch", "bf16": "torch", "int8": "torch", "onnx": None, "onnx-int8": None}
 """The modes, and the extra of bge-cpu that each needs."""
