@@ -1,0 +1,97 @@
+"""An INT8 mode from checkpoint to engine: obtain the artifact, hold it to the gate, load it; the same for all of them.
+
+It is imported only when an INT8 mode is asked for: locks, hashes and progress bars are nothing the others need.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from bge_cpu.checkpoint import Checkpoint
+from bge_cpu.checkpoint.record import TENSORS
+from bge_cpu.engines import Encode, Engine, TokenizedPair, engine_module
+from bge_cpu.errors import ArtifactError
+from bge_cpu.machine import children
+from bge_cpu.quantization import fidelity
+from bge_cpu.quantization.artifacts import Recipe, check_exported, obtain
+from bge_cpu.quantization.probe import PAIRS
+
+
+def load(
+    mode: str,
+    checkpoint: Checkpoint,
+    *,
+    encode: Encode,
+    threads: int,
+    cache_dir: Path | None,
+    min_fidelity: float | None,
+) -> Engine:
+    """Load a checkpoint in an INT8 mode; arguments and errors are those of `load_engine`."""
+    made = artifact(mode, checkpoint, encode=encode, threads=threads, cache_dir=cache_dir, min_fidelity=min_fidelity)
+    with made as folder:
+        return cast(Engine, engine_module(mode).from_file(checkpoint, folder / TENSORS, threads=threads))
+
+
+@contextlib.contextmanager
+def artifact(
+    mode: str,
+    checkpoint: Checkpoint,
+    *,
+    encode: Encode,
+    threads: int,
+    cache_dir: Path | None,
+    min_fidelity: float | None,
+) -> Iterator[Path]:
+    """The folder of a checkpoint's INT8 artifact, built if need be, that has passed the gate.
+
+    The arguments and errors are those of `load_engine`. An exported folder is its own artifact; what it was made from
+    is not there to measure it against once more.
+    """
+    recipe: Recipe = engine_module(mode).recipe(checkpoint)
+    with _whole(checkpoint, recipe, cache_dir) as folder:
+        if folder != checkpoint.folder or fidelity.read(folder):
+            fidelity.gate(
+                folder,
+                f"{mode} of {checkpoint.name}",
+                min_fidelity=min_fidelity,
+                measure=lambda: _measured_apart(mode, checkpoint, folder, encode(PAIRS), threads),
+            )
+        yield folder
+
+
+def _whole(checkpoint: Checkpoint, recipe: Recipe, cache_dir: Path | None) -> contextlib.AbstractContextManager[Path]:
+    """The folder of an artifact that is whole, not yet held to the gate: an exported folder's own, or the cache's."""
+    if checkpoint.exported_mode != recipe.mode:
+        return obtain(checkpoint, recipe, cache_dir=cache_dir)
+    check_exported(checkpoint, recipe)
+    return contextlib.nullcontext(checkpoint.folder)
+
+
+def _measured_apart(
+    mode: str, checkpoint: Checkpoint, folder: Path, pairs: Sequence[TokenizedPair], threads: int
+) -> tuple[fidelity.Logits, fidelity.Logits]:
+    """The reference's logits of some pairs, and the artifact's, from a child process: its engines' memory goes with it.
+
+    Raises:
+        ArtifactError: The child failed.
+    """
+    files = {"folder": str(checkpoint.folder), "weights": list(map(str, checkpoint.weights))}
+    task = {
+        "mode": mode,
+        "checkpoint": asdict(checkpoint) | files,
+        "artifact": str(folder / TENSORS),
+        "threads": threads,
+        "pairs": [[pair.ids.tolist(), pair.type_ids.tolist()] for pair in pairs],
+    }
+    try:
+        reference, found = children.ask("bge_cpu.engines", task)
+    except children.ChildFailed as error:
+        raise ArtifactError(
+            f"the fidelity of {folder} could not be measured: {error}",
+            hint="it takes 2.2 GB of memory for v2-m3; min_fidelity=None loads without measuring",
+        ) from error
+    return np.array(reference, np.float32), np.array(found, np.float32)

@@ -1,0 +1,153 @@
+"""A pool of threads that calls share fairly: a short call is not held up by a long one that came first."""
+
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class FairPool:
+    """Runs the items of calls on a fixed number of threads, one item of each waiting call in turn.
+
+    While a call of 1,000 items is under way, one of 5 items gets every second turn and is soon done; a pool that goes
+    by order of arrival would let it wait for all 1,000.
+
+    The threads start with the first call and end when the pool is collected. They do not keep the process alive, and
+    calls from threads that outlive the main one are served as any other. A forked process has none of the threads, so
+    no call may be made there; collecting the pool and exiting do no harm.
+
+    Args:
+        threads: How many items run at once.
+        name: What the threads' names begin with.
+    """
+
+    def __init__(self, threads: int, name: str) -> None:
+        self._threads = threads
+        self._name = name
+        self._queue = _Queue()
+        self._started = False
+        weakref.finalize(self, self._queue.close, os.getpid()).atexit = False
+
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """The results of a function over items, in their order; the calling thread waits.
+
+        When an item fails, those of the call that have not begun are dropped, and its error is raised.
+        """
+        call = _Call(function, items)
+        if items:
+            self._queue.add(call, self._start)
+            call.wait()
+        return call.results
+
+    def _start(self) -> None:
+        """Start the threads, once; the caller holds the queue's lock."""
+        if not self._started:
+            self._started = True
+            for number in range(self._threads):
+                thread = threading.Thread(target=_work, args=(self._queue,), name=f"{self._name}-{number}", daemon=True)
+                thread.start()
+
+
+class _Call:
+    """The items of one call: which come next, what they gave, and whether all is done."""
+
+    def __init__(self, function: Callable[[Any], Any], items: Sequence[Any]) -> None:
+        self._function = function
+        self._items = items
+        self._next = 0
+        self._left = len(items)  # to be finished
+        self._done = threading.Event()
+        self._error: BaseException | None = None
+        self.results: list[Any] = [None] * len(items)
+
+    def take(self) -> int | None:
+        """The next item's index; None where none is left to begin. The caller holds the queue's lock."""
+        if self._next == len(self._items):
+            return None
+        self._next += 1
+        return self._next - 1
+
+    def run(self, index: int) -> BaseException | None:
+        """Run an item and keep its result; or return its error."""
+        try:
+            self.results[index] = self._function(self._items[index])
+        except BaseException as error:
+            return error
+        return None
+
+    def finished(self, error: BaseException | None) -> None:
+        """Count an item as finished, and drop those that have not begun if it failed. The caller holds the lock."""
+        self._left -= 1
+        if error is not None:
+            self._error = self._error or error
+            self.drop()
+        if not self._left:
+            self._done.set()
+
+    def drop(self) -> None:
+        """Begin no more items. The caller holds the queue's lock."""
+        self._left -= len(self._items) - self._next
+        self._next = len(self._items)
+
+    def wait(self) -> None:
+        """Wait until no item is under way, and raise the first error."""
+        self._done.wait()
+        if self._error is not None:
+            try:
+                raise self._error
+            finally:
+                self._error = None  # else error, frame and call would keep each other alive
+
+
+class _Queue:
+    """The calls that have items to begin, in the order of their next turns."""
+
+    def __init__(self) -> None:
+        self._calls: deque[_Call] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def add(self, call: _Call, start: Callable[[], None]) -> None:
+        with self._changed:
+            start()
+            self._calls.append(call)
+            self._changed.notify_all()
+
+    def close(self, process: int) -> None:
+        """Let the threads end. A forked process has none, and there the lock may stay held for ever."""
+        if os.getpid() != process:
+            return
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def take(self) -> tuple[_Call, int] | None:
+        """The next call's next item, waited for; None once the queue is closed."""
+        with self._changed:
+            while True:
+                while self._calls:
+                    call = self._calls.popleft()
+                    index = call.take()
+                    if index is not None:
+                        self._calls.append(call)
+                        return call, index
+                if self._closed:
+                    return None
+                self._changed.wait()
+
+    def finished(self, call: _Call, error: BaseException | None) -> None:
+        with self._changed:
+            call.finished(error)
+
+
+def _work(queue: _Queue) -> None:
+    """What each thread does."""
+    while (taken := queue.take()) is not None:
+        call, index = taken
+        queue.finished(call, call.run(index))
+        del taken, call  # else an idle thread would keep the last call's items alive
