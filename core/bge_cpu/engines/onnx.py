@@ -10,7 +10,7 @@ import contextlib
 import math
 import threading
 from collections.abc import Iterable, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import cast
 
@@ -26,6 +26,7 @@ from bge_cpu.engines import Cancelled, TokenizedPair
 from bge_cpu.errors import CheckpointError
 from bge_cpu.graph import build
 from bge_cpu.graph.linear import Float32
+from bge_cpu.machine.pool import FairPool
 
 
 def load(checkpoint: Checkpoint, *, threads: int) -> "OnnxEngine":
@@ -79,14 +80,14 @@ class OnnxEngine:
         self._tokens_per_run = tokens_per_run
         self._single = self._session(1)
         self._wide = self._single if threads == 1 else None  # made when it is first needed: it may cost memory
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bge-cpu")
+        self._pool = FairPool(threads, "bge-cpu")
         self._lock = threading.Lock()
         self._calls = 0
 
     def logits(self, pairs: Sequence[TokenizedPair], *, cancelled: Cancelled = None) -> NDArray[np.float32]:
         """One raw logit per pair, in input order, float32, (pairs,); the longest pairs run first.
 
-        `cancelled` is asked before each run.
+        Calls that come together take turns, run by run. `cancelled` is asked before each run.
         """
         with self._lock:
             self._calls += 1
