@@ -1,0 +1,136 @@
+/* The native kernels of bge-cpu: a BERT-like cross-encoder in INT8, without padding, on plain CPUs.
+ *
+ * A run is a few pairs, their tokens one pair after the other; its result is one logit a pair. The library opens no
+ * files: the caller maps the weights and fills in a `bge_model` with pointers to them. Nothing is kept between runs but
+ * the memory of a `bge_scratch`, which one thread uses at a time. A pair's logit has the same bits alone and in any
+ * company, from any thread, with any number of helpers.
+ *
+ * Matrices are INT8 with a scale for every output and group of `group` inputs; activations are INT8 with a scale for
+ * every token and group. A group's products add up exactly; across groups float32 adds up in a fixed order.
+ */
+#ifndef BGE_H
+#define BGE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define BGE_API __attribute__((visibility("default")))
+#else
+#define BGE_API
+#endif
+
+enum {
+    BGE_OK = 0,
+    BGE_BAD_MODEL = 1,  /* a size that the kernels do not run, or kernels that do not read this class of matrices */
+    BGE_BAD_INPUT = 2,  /* an id, a type or a position outside its table, or bounds that do not rise */
+    BGE_NO_MEMORY = 3,
+    BGE_CANCELLED = 4,
+};
+
+/* How the codes of a matrix lie in memory, and how large codes may grow: what an artifact is made for. */
+typedef struct {
+    const char *name;
+    int32_t panel;         /* outputs that lie together: codes are (outputs/panel, inputs/4, panel, 4) */
+    int32_t offset;        /* added to every weight's code, so that it is unsigned; 0: codes are signed */
+    int32_t weight_limit;  /* the largest magnitude of a weight's code */
+    int32_t input_limit;   /* the largest magnitude of an activation's code */
+} bge_class;
+
+typedef struct {
+    const void *codes;    /* int8 or uint8, (outputs/panel, inputs/4, panel, 4) */
+    const float *scales;  /* (outputs/panel, groups, panel), groups = inputs/group rounded up */
+    const float *bias;    /* (outputs) */
+} bge_matrix;
+
+typedef struct {
+    bge_matrix query, key, value;  /* hidden -> hidden */
+    bge_matrix output;             /* hidden -> hidden */
+    bge_matrix wide;               /* hidden -> intermediate */
+    bge_matrix narrow;             /* intermediate -> hidden */
+    const float *attention_norm, *attention_norm_bias;  /* (hidden) */
+    const float *norm, *norm_bias;                      /* (hidden) */
+} bge_layer;
+
+typedef struct {
+    int32_t hidden, layers, heads, intermediate;
+    int32_t vocabulary, positions, types;
+    int32_t group;  /* inputs to a scale, a multiple of 32 */
+    float epsilon;
+    const int8_t *words;                     /* (vocabulary, hidden) */
+    const float *word_scales;                /* (vocabulary) */
+    const float *position_table;             /* (positions, hidden) */
+    const float *type_table;                 /* (types, hidden) */
+    const float *norm, *norm_bias;           /* (hidden) */
+    const bge_layer *layer;                  /* (layers) */
+    const float *head, *head_bias;           /* (hidden, hidden), (hidden) */
+    const float *label, *label_bias;         /* (hidden), (1) */
+} bge_model;
+
+typedef struct {
+    int32_t pairs;
+    const int32_t *input_ids, *token_type_ids, *position_ids;  /* (tokens) */
+    const int32_t *cu_seqlens;                                 /* (pairs+1): where each pair begins, and the end */
+} bge_run;
+
+typedef struct bge_kernels bge_kernels;
+typedef struct bge_scratch bge_scratch;
+typedef struct bge_team bge_team;
+
+/* Kernels: what was compiled in, fastest first, "serial" last. */
+BGE_API const bge_kernels *bge_kernels_at(int index);           /* NULL past the end */
+BGE_API const bge_kernels *bge_kernels_named(const char *name); /* NULL for a name that was not compiled in */
+BGE_API const char *bge_kernels_name(const bge_kernels *kernels);
+BGE_API int bge_kernels_run_here(const bge_kernels *kernels);   /* whether this CPU has their instructions */
+BGE_API const bge_class *bge_kernels_class(const bge_kernels *kernels); /* NULL for "serial": it reads every class */
+BGE_API const bge_class *bge_class_named(const char *name);
+
+/* A thread's memory. It grows to the longest run seen, and no further. */
+BGE_API bge_scratch *bge_scratch_new(void);
+BGE_API void bge_scratch_free(bge_scratch *scratch);
+BGE_API int64_t bge_scratch_bytes(const bge_scratch *scratch);
+
+/* The logits of a run, (pairs). `team` and `cancel` may be NULL; `cancel` is looked at between layers. */
+BGE_API int bge_forward(const bge_kernels *kernels, const bge_class *class, const bge_model *model, const bge_run *run,
+                        bge_scratch *scratch, bge_team *team, const _Atomic int32_t *cancel, float *logits);
+
+/* Idle threads help the forward passes of their team. `bge_help` returns once no pass is under way, or at the next
+ * `bge_team_recall`. `recalls` is what `bge_team_recalls` said when the thread was found idle: if it has been recalled
+ * since, it does not begin. The scratch is the helper's own. Returns how many parts it did. */
+BGE_API bge_team *bge_team_new(void);
+BGE_API void bge_team_free(bge_team *team); /* once nobody uses it */
+BGE_API uint32_t bge_team_recalls(bge_team *team);
+BGE_API void bge_team_recall(bge_team *team);
+BGE_API int64_t bge_help(bge_team *team, bge_scratch *scratch, uint32_t recalls);
+
+/* One kernel at a time, for tests and benchmarks. */
+typedef struct {
+    const int8_t *codes;    /* activations, (rows, inputs) */
+    const float *scales;    /* (rows, groups) */
+    const int32_t *starts;  /* (rows, groups): what a group's sum starts from, - offset * sum of its codes */
+    int32_t inputs, group;
+    int32_t outputs;
+    bge_matrix matrix;
+    float *out;             /* (rows, outputs) */
+    const float *residual;  /* (rows, outputs), added at the end, or NULL */
+    int32_t gelu;           /* whether Gelu is applied after the bias */
+} bge_product;
+
+typedef struct {
+    const float *query, *key, *value;  /* (queries, width), (tokens, width) twice: rows of all heads */
+    float *out;                        /* (queries, width) */
+    int64_t width;
+    int32_t queries, tokens, size;     /* `size`: the width of one head */
+} bge_attention;
+
+BGE_API void bge_quantize(const bge_kernels *kernels, const bge_class *class, const float *x, int32_t inputs,
+                          int32_t group, int8_t *codes, float *scales, int32_t *starts);
+BGE_API void bge_norm(const bge_kernels *kernels, const float *x, const float *weight, const float *bias, float epsilon,
+                      int32_t size, float *out);
+BGE_API void bge_multiply(const bge_kernels *kernels, const bge_class *class, const bge_product *product, int32_t rows);
+BGE_API int bge_attend(const bge_kernels *kernels, const bge_attention *attention, int32_t head, bge_scratch *scratch);
+
+/* Multiply-accumulates done by a loop of the kernels' own product instruction (`integer`) or of their attention's. */
+BGE_API int64_t bge_peak(const bge_kernels *kernels, int integer, int64_t rounds);
+
+#endif
