@@ -99,6 +99,8 @@ BGE_API int bge_forward(const bge_kernels *kernels, const bge_class *class, cons
  * since, it does not begin. The scratch is the helper's own. Returns how many parts it did. */
 BGE_API bge_team *bge_team_new(void);
 BGE_API void bge_team_free(bge_team *team); /* once nobody uses it */
+BGE_API void bge_team_begin(bge_team *team); /* a pass is about to begin: helpers stay for it ... */
+BGE_API void bge_team_end(bge_team *team);   /* ... until it is over */
 BGE_API uint32_t bge_team_recalls(bge_team *team);
 BGE_API void bge_team_recall(bge_team *team);
 BGE_API int64_t bge_help(bge_team *team, bge_scratch *scratch, uint32_t recalls);

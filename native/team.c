@@ -78,7 +78,7 @@ bge_seat *bge_team_sit(bge_team *team) {
     for (int i = 0; i < SEATS; i++) {
         int32_t free_seat = 0;
         if (atomic_compare_exchange_strong(&team->seats[i].taken, &free_seat, 1)) {
-            atomic_fetch_add(&team->leading, 1);
+            bge_team_begin(team);
             return &team->seats[i];
         }
     }
@@ -88,7 +88,7 @@ bge_seat *bge_team_sit(bge_team *team) {
 void bge_team_rise(bge_team *team, bge_seat *seat) {
     if (!seat) return;
     atomic_store(&seat->taken, 0);
-    if (atomic_fetch_sub(&team->leading, 1) == 1) wake(team, &team->offered);
+    bge_team_end(team);
 }
 
 static int is_open(uint64_t offer) { return (uint32_t)offer < (uint32_t)(offer >> 32); }
@@ -131,6 +131,12 @@ int bge_team_run(bge_team *team, bge_seat *seat, bge_part part, void *context, i
         pthread_mutex_unlock(&team->lock);
     }
     return atomic_load_explicit(&seat->error, memory_order_relaxed);
+}
+
+void bge_team_begin(bge_team *team) { atomic_fetch_add(&team->leading, 1); }
+
+void bge_team_end(bge_team *team) {
+    if (atomic_fetch_sub(&team->leading, 1) == 1) wake(team, &team->offered);
 }
 
 uint32_t bge_team_recalls(bge_team *team) { return atomic_load(&team->recalls); }

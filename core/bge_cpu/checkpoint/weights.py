@@ -17,6 +17,7 @@ from bge_cpu.errors import BgeCpuError, CheckpointError
 
 _STORED_AS = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16, "I8": np.int8}
 _DTYPES = {np.dtype(np.int8): "I8", np.dtype(np.float32): "F32"}
+_PAGE = 4096  # bytes; the data begins on a page
 _STRIP = 1 << 20  # bytes; half a huge page
 _ENTRY_BYTES = 256  # reserved for a tensor in the header, so that data can be written before the header is known
 
@@ -157,7 +158,7 @@ def write_safetensors(file: Path, tensors: Tensors, *, count: int) -> None:
     | reserved size | JSON: name -> dtype, shape, data_offsets, | float32 ...      | int8 ...      |
     |               | padded with blanks                        |                                  |
     """
-    reserved = -(-count * _ENTRY_BYTES // 64) * 64
+    reserved = -(-(8 + count * _ENTRY_BYTES) // _PAGE) * _PAGE - 8
     header: dict[str, Any] = {}
     with file.open("wb") as stream:
         stream.seek(8 + reserved)

@@ -23,10 +23,10 @@ from bge_cpu.checkpoint import Checkpoint
 from bge_cpu.errors import InputError, MissingDependencyError
 from bge_cpu.machine.cpu import available_cpus
 
-MODES = {"fp32": "torch", "bf16": "torch", "int8": "torch", "onnx": None, "onnx-int8": None}
+MODES = {"fp32": "torch", "bf16": "torch", "int8": "torch", "onnx": None, "onnx-int8": None, "native-int8": None}
 """The modes, and the extra of bge-cpu that each needs."""
 
-REFERENCES = {"int8": "fp32", "onnx-int8": "onnx"}
+REFERENCES = {"int8": "fp32", "onnx-int8": "onnx", "native-int8": "onnx"}
 """The modes that run a built artifact, and so have a cache and a gate; and the float32 mode that each is held to."""
 
 INT8_MODES = tuple(REFERENCES)

@@ -19,15 +19,14 @@ from bge_cpu.graph import build
 from bge_cpu.graph.linear import Float32, Int8
 from bge_cpu.machine.cpu import int8_class
 from bge_cpu.quantization.artifacts import Recipe
-from bge_cpu.quantization.quantize import equalize, quantize_rows, row_scales
+from bge_cpu.quantization.balanced import Balanced
+from bge_cpu.quantization.quantize import quantize_rows, row_scales
 
 VERSION = 1
 """Goes up when the same checkpoint would give other tensors."""
 
 _LARGEST = {"exact": 127, "saturating": 63}
 """The largest code of a weight, by how the CPU multiplies INT8."""
-
-_BLOCK = 16_384  # rows of a matrix that are in memory as float32 at once
 
 
 def recipe(checkpoint: Checkpoint) -> Recipe:
@@ -69,11 +68,11 @@ def _tensors(checkpoint: Checkpoint, architecture: Architecture, largest: int) -
     weights = Weights(checkpoint.weights)
     check_tensors(weights, build(architecture, Float32())[1], checkpoint.folder)
     shapes = build(architecture, Int8())[1]
-    return len(shapes), _quantized(_Balanced(weights), shapes, architecture.word_embeddings, largest)
+    return len(shapes), _quantized(Balanced(weights), shapes, architecture.word_embeddings, largest)
 
 
 def _quantized(
-    balanced: "_Balanced", shapes: Mapping[str, tuple[int, ...]], word_embeddings: str, largest: int
+    balanced: Balanced, shapes: Mapping[str, tuple[int, ...]], word_embeddings: str, largest: int
 ) -> Iterator[tuple[str, NDArray[Any]]]:
     """The tensors of the given names, each made when it is asked for; a matrix in float32 is never in memory whole."""
     matrices = [name for name in shapes if f"{name}.scales" in shapes]
@@ -88,26 +87,3 @@ def _quantized(
         blocks = [quantize_rows(rows, scales[name][place]) for place, rows in balanced.blocks(name)]
         codes = np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
         yield name, codes if name == word_embeddings else codes.T
-
-
-class _Balanced:
-    """A checkpoint's tensors, the value and output projections of its layers balanced against each other."""
-
-    def __init__(self, weights: Weights) -> None:
-        self._weights = weights
-
-    def __getitem__(self, name: str) -> NDArray[np.float32]:
-        parts = ("self.value.weight", "self.value.bias", "output.dense.weight")
-        layer, attention, part = name.partition(".attention.")
-        if not attention or part not in parts:
-            return self._weights[name]
-        value, bias, output = (self._weights[f"{layer}.attention.{part}"] for part in parts)
-        return equalize(value, bias, output)[parts.index(part)]
-
-    def blocks(self, name: str) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """Some rows of a matrix at a time; what was read of the file is let go after each."""
-        matrix = self[name]
-        for start in range(0, len(matrix), _BLOCK):
-            place = slice(start, start + _BLOCK)
-            yield place, matrix[place]
-            self._weights.release()

@@ -5,8 +5,8 @@ a model and its runs. The C side is in `native/`, and begins with `native/bge.h`
 """
 
 from bge_cpu.kernels.library import Kernels, Library, available, library
-from bge_cpu.kernels.model import Model, Scratch, Sizes, Team, expected
-from bge_cpu.kernels.pack import CLASSES, MatrixClass, pack_matrix, pack_rows
+from bge_cpu.kernels.model import Model, Scratch, Team, expected
+from bge_cpu.kernels.pack import CLASSES, MatrixClass, pack_matrix
 
 __all__ = [
     "CLASSES",
@@ -15,11 +15,9 @@ __all__ = [
     "MatrixClass",
     "Model",
     "Scratch",
-    "Sizes",
     "Team",
     "available",
     "expected",
     "library",
     "pack_matrix",
-    "pack_rows",
 ]

@@ -99,6 +99,8 @@ _SIGNATURES: Mapping[str, tuple[object, ...]] = {  # result, arguments
     "bge_forward": (ctypes.c_int, _P, _P, ctypes.POINTER(ModelStruct), ctypes.POINTER(Run), _P, _P, _P, _P),
     "bge_team_new": (_P,),
     "bge_team_free": (_N, _P),
+    "bge_team_begin": (_N, _P),
+    "bge_team_end": (_N, _P),
     "bge_team_recalls": (ctypes.c_uint32, _P),
     "bge_team_recall": (_N, _P),
     "bge_help": (ctypes.c_int64, _P, _P, ctypes.c_uint32),

@@ -2,12 +2,12 @@
 
 import ctypes
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bge_cpu.checkpoint.architecture import Architecture
 from bge_cpu.errors import ArtifactError, InputError
 from bge_cpu.kernels.library import Kernels, Layer, Library, Matrix, ModelStruct, Run
 from bge_cpu.kernels.pack import MatrixClass
@@ -30,42 +30,23 @@ _MESSAGES = {
 _CANCELLED = 4
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """What the kernels need to know of an architecture.
-
-    Attributes:
-        prefix: What the encoder's tensor names begin with ("roberta", "bert").
-        head: The tensor names of the head's two linear layers.
-    """
-
-    prefix: str
-    head: tuple[str, str]
-    hidden: int
-    layers: int
-    heads: int
-    intermediate: int
-    vocabulary: int
-    positions: int
-    token_types: int
-    epsilon: float
-
-
-def why_not(sizes: Sizes) -> str | None:
+def why_not(architecture: Architecture) -> str | None:
     """Why the kernels do not run a model of these sizes; None if they do."""
-    if not (32 <= sizes.hidden <= 4096 and sizes.hidden % 32 == 0):
-        return f"a hidden size of {sizes.hidden} is not a multiple of 32 from 32 to 4096"
-    if not (32 <= sizes.intermediate <= 65536 and sizes.intermediate % 32 == 0):
-        return f"an intermediate size of {sizes.intermediate} is not a multiple of 32 from 32 to 65536"
-    if sizes.heads < 1 or sizes.hidden % sizes.heads:
-        return f"a hidden size of {sizes.hidden} does not divide by {sizes.heads} heads"
-    size = sizes.hidden // sizes.heads
+    if not (32 <= architecture.hidden <= 4096 and architecture.hidden % 32 == 0):
+        return f"a hidden size of {architecture.hidden} is not a multiple of 32 from 32 to 4096"
+    if not (32 <= architecture.intermediate <= 65536 and architecture.intermediate % 32 == 0):
+        return f"an intermediate size of {architecture.intermediate} is not a multiple of 32 from 32 to 65536"
+    if architecture.heads < 1 or architecture.hidden % architecture.heads:
+        return f"a hidden size of {architecture.hidden} does not divide by {architecture.heads} heads"
+    size = architecture.hidden // architecture.heads
     return None if 8 <= size <= 256 and size % 8 == 0 else f"a head of {size} is not a multiple of 8 from 8 to 256"
 
 
-def expected(sizes: Sizes, kind: MatrixClass, group: int | None = None) -> dict[str, tuple[str, tuple[int, ...]]]:
+def expected(
+    architecture: Architecture, kind: MatrixClass, group: int | None = None
+) -> dict[str, tuple[str, tuple[int, ...]]]:
     """The tensors of an artifact: name -> (dtype, shape). Names are the checkpoint's, plus ".scales" for codes'."""
-    hidden, encoder = sizes.hidden, f"{sizes.prefix}.encoder.layer"
+    hidden, encoder = architecture.hidden, f"{architecture.prefix}.encoder.layer"
     found: dict[str, tuple[str, tuple[int, ...]]] = {}
 
     def vectors(name: str, size: int) -> None:
@@ -77,19 +58,19 @@ def expected(sizes: Sizes, kind: MatrixClass, group: int | None = None) -> dict[
         found[f"{name}.weight.scales"] = ("float32", (panels, groups, kind.panel))
         found[f"{name}.bias"] = ("float32", (outputs,))
 
-    embeddings = f"{sizes.prefix}.embeddings"
-    found[f"{embeddings}.word_embeddings.weight"] = ("int8", (sizes.vocabulary, hidden))
-    found[f"{embeddings}.word_embeddings.weight.scales"] = ("float32", (sizes.vocabulary,))
-    found[f"{embeddings}.position_embeddings.weight"] = ("float32", (sizes.positions, hidden))
-    found[f"{embeddings}.token_type_embeddings.weight"] = ("float32", (sizes.token_types, hidden))
+    embeddings = f"{architecture.prefix}.embeddings"
+    found[f"{embeddings}.word_embeddings.weight"] = ("int8", (architecture.vocabulary, hidden))
+    found[f"{embeddings}.word_embeddings.weight.scales"] = ("float32", (architecture.vocabulary,))
+    found[f"{embeddings}.position_embeddings.weight"] = ("float32", (architecture.positions, hidden))
+    found[f"{embeddings}.token_type_embeddings.weight"] = ("float32", (architecture.token_types, hidden))
     vectors(f"{embeddings}.LayerNorm", hidden)
-    for number in range(sizes.layers):
+    for number in range(architecture.layers):
         for part, name in _MATRICES.items():
-            outputs = sizes.intermediate if part == "wide" else hidden
-            matrix(f"{encoder}.{number}.{name}", outputs, sizes.intermediate if part == "narrow" else hidden)
+            outputs = architecture.intermediate if part == "wide" else hidden
+            matrix(f"{encoder}.{number}.{name}", outputs, architecture.intermediate if part == "narrow" else hidden)
         vectors(f"{encoder}.{number}.attention.output.LayerNorm", hidden)
         vectors(f"{encoder}.{number}.output.LayerNorm", hidden)
-    dense, label = sizes.head
+    dense, label = architecture.head
     found[f"{dense}.weight"], found[f"{dense}.bias"] = ("float32", (hidden, hidden)), ("float32", (hidden,))
     found[f"{label}.weight"], found[f"{label}.bias"] = ("float32", (1, hidden)), ("float32", (1,))
     return found
@@ -127,6 +108,14 @@ class Team:
         if address := getattr(self, "address", None):
             self._c.bge_team_free(address)
 
+    def begin(self) -> None:
+        """A run is about to begin: helpers stay for it until `end`."""
+        self._c.bge_team_begin(self.address)
+
+    def end(self) -> None:
+        """That run is over."""
+        self._c.bge_team_end(self.address)
+
     @property
     def recalls(self) -> int:
         """How often the helpers have been called back; what `help` wants to know of the moment a thread was idle."""
@@ -151,23 +140,28 @@ class Model:
     Args:
         library: Whose kernels run it.
         kind: The class its matrices were packed for.
-        sizes: Its architecture.
+        architecture: Its architecture.
         tensors: By the names of `expected`, C-contiguous, of exactly its dtypes and shapes.
         group: Inputs to a scale; None means the class's own.
 
     Raises:
-        ArtifactError: A tensor is missing or another than expected, or the kernels do not run these sizes.
+        ArtifactError: A tensor is missing or another than expected, or the kernels do not run these architecture.
     """
 
     def __init__(
-        self, library: Library, kind: MatrixClass, sizes: Sizes, tensors: Tensors, group: int | None = None
+        self,
+        library: Library,
+        kind: MatrixClass,
+        architecture: Architecture,
+        tensors: Tensors,
+        group: int | None = None,
     ) -> None:
-        if reason := why_not(sizes):
+        if reason := why_not(architecture):
             raise ArtifactError(f"the native kernels do not run this model: {reason}", hint='use mode="onnx-int8"')
-        self._c, self.sizes, self.kind = library.c, sizes, kind
+        self._c, self.architecture, self.kind = library.c, architecture, kind
         self._class: int = self._c.bge_class_named(kind.name.encode())
         self._kept: dict[str, NDArray[Any]] = {}
-        for name, (dtype, shape) in expected(sizes, kind, group).items():
+        for name, (dtype, shape) in expected(architecture, kind, group).items():
             tensor = tensors[name] if name in tensors else None
             if tensor is None:
                 raise ArtifactError(f"the artifact has no tensor {name}", hint="build it again")
@@ -176,19 +170,21 @@ class Model:
                     f"tensor {name} is {tensor.dtype} {tensor.shape}, not {dtype} {shape}", hint="build it again"
                 )
             self._kept[name] = tensor
-        embeddings, encoder = f"{sizes.prefix}.embeddings", f"{sizes.prefix}.encoder.layer"
-        self._layers = (Layer * sizes.layers)(*(self._layer(f"{encoder}.{i}") for i in range(sizes.layers)))
-        dense, label = sizes.head
+        embeddings, encoder = f"{architecture.prefix}.embeddings", f"{architecture.prefix}.encoder.layer"
+        self._layers = (Layer * architecture.layers)(
+            *(self._layer(f"{encoder}.{i}") for i in range(architecture.layers))
+        )
+        dense, label = architecture.head
         self._struct = ModelStruct(
-            hidden=sizes.hidden,
-            layers=sizes.layers,
-            heads=sizes.heads,
-            intermediate=sizes.intermediate,
-            vocabulary=sizes.vocabulary,
-            positions=sizes.positions,
-            types=sizes.token_types,
+            hidden=architecture.hidden,
+            layers=architecture.layers,
+            heads=architecture.heads,
+            intermediate=architecture.intermediate,
+            vocabulary=architecture.vocabulary,
+            positions=architecture.positions,
+            types=architecture.token_types,
             group=group or kind.group,
-            epsilon=sizes.epsilon,
+            epsilon=architecture.epsilon,
             words=self._at(f"{embeddings}.word_embeddings.weight"),
             word_scales=self._at(f"{embeddings}.word_embeddings.weight.scales"),
             position_table=self._at(f"{embeddings}.position_embeddings.weight"),

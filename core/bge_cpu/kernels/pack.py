@@ -66,10 +66,3 @@ def pack_matrix(matrix: Float, kind: MatrixClass, group: int | None = None) -> t
         np.ascontiguousarray(packed.reshape(panels, kind.panel, inputs // 4, 4).transpose(0, 2, 1, 3)),
         np.ascontiguousarray(scales.reshape(panels, kind.panel, groups).transpose(0, 2, 1)),
     )
-
-
-def pack_rows(table: Float) -> tuple[Int8, Float]:
-    """A table of embeddings: its codes, int8, (rows, columns), and every row's scale, float32, (rows,)."""
-    peak = np.abs(table).max(axis=1)
-    scales = np.where(peak > 0, peak / np.float32(127), np.float32(1)).astype(np.float32)
-    return np.rint(table / scales[:, None]).clip(-127, 127).astype(np.int8), scales

@@ -5,10 +5,29 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+_WATCHED = 0.05  # seconds between two calls of `watch`
+
+
+class Helpers(Protocol):
+    """What threads without an item of their own do while others are at theirs."""
+
+    def begin(self) -> None:
+        """A thread has taken an item, and those that help may have something to do until it calls `end`."""
+
+    def end(self) -> None:
+        """The item is done."""
+
+    def idle(self) -> Callable[[], None]:
+        """What an idle thread does next: it helps until no item is under way, or until a later `recall`."""
+
+    def recall(self) -> None:
+        """There are items again: send the threads that help back."""
 
 
 class FairPool:
@@ -24,24 +43,36 @@ class FairPool:
     Args:
         threads: How many items run at once.
         name: What the threads' names begin with.
+        helpers: What idle threads do while others work; None lets them wait.
     """
 
-    def __init__(self, threads: int, name: str) -> None:
+    def __init__(self, threads: int, name: str, helpers: Helpers | None = None) -> None:
         self._threads = threads
         self._name = name
-        self._queue = _Queue()
+        self._queue = _Queue(helpers)
         self._started = False
         weakref.finalize(self, self._queue.close, os.getpid()).atexit = False
 
-    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    def map(
+        self,
+        function: Callable[[Item], Result],
+        items: Sequence[Item],
+        *,
+        watch: Callable[[], None] | None = None,
+    ) -> list[Result]:
         """The results of a function over items, in their order; the calling thread waits.
 
         When an item fails, those of the call that have not begun are dropped, and its error is raised.
+
+        Args:
+            function: Called with an item in one of the pool's threads.
+            items: What it is called with.
+            watch: Called in the waiting thread every 50 milliseconds.
         """
         call = _Call(function, items)
         if items:
             self._queue.add(call, self._start)
-            call.wait()
+            call.wait(watch)
         return call.results
 
     def _start(self) -> None:
@@ -94,9 +125,11 @@ class _Call:
         self._left -= len(self._items) - self._next
         self._next = len(self._items)
 
-    def wait(self) -> None:
+    def wait(self, watch: Callable[[], None] | None) -> None:
         """Wait until no item is under way, and raise the first error."""
-        self._done.wait()
+        while not self._done.wait(None if watch is None else _WATCHED):
+            if watch is not None:
+                watch()
         if self._error is not None:
             try:
                 raise self._error
@@ -107,8 +140,10 @@ class _Call:
 class _Queue:
     """The calls that have items to begin, in the order of their next turns."""
 
-    def __init__(self) -> None:
+    def __init__(self, helpers: Helpers | None) -> None:
+        self._helpers = helpers
         self._calls: deque[_Call] = deque()
+        self._running = 0  # items under way
         self._changed = threading.Condition()
         self._closed = False
 
@@ -116,6 +151,8 @@ class _Queue:
         with self._changed:
             start()
             self._calls.append(call)
+            if self._helpers:
+                self._helpers.recall()
             self._changed.notify_all()
 
     def close(self, process: int) -> None:
@@ -126,8 +163,8 @@ class _Queue:
             self._closed = True
             self._changed.notify_all()
 
-    def take(self) -> tuple[_Call, int] | None:
-        """The next call's next item, waited for; None once the queue is closed."""
+    def take(self) -> tuple[_Call, int] | Callable[[], None] | None:
+        """The next call's next item, waited for; or what to help with meanwhile; None once the queue is closed."""
         with self._changed:
             while True:
                 while self._calls:
@@ -135,19 +172,30 @@ class _Queue:
                     index = call.take()
                     if index is not None:
                         self._calls.append(call)
+                        self._running += 1
+                        if self._helpers:
+                            self._helpers.begin()
                         return call, index
                 if self._closed:
                     return None
+                if self._helpers and self._running:
+                    return self._helpers.idle()
                 self._changed.wait()
 
     def finished(self, call: _Call, error: BaseException | None) -> None:
         with self._changed:
+            self._running -= 1
+            if self._helpers:
+                self._helpers.end()
             call.finished(error)
 
 
 def _work(queue: _Queue) -> None:
     """What each thread does."""
     while (taken := queue.take()) is not None:
+        if callable(taken):
+            taken()
+            continue
         call, index = taken
         queue.finished(call, call.run(index))
         del taken, call  # else an idle thread would keep the last call's items alive
