@@ -7,30 +7,26 @@ import pickle
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import numpy as np
 import pytest
-from checkpoints import text
 from langchain_classic.retrievers import ContextualCompressionRetriever
 from langchain_classic.retrievers.document_compressors import CrossEncoderReranker, DocumentCompressorPipeline
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.load import dumpd, load
 from langchain_core.retrievers import BaseRetriever
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from bge_cpu import InputError, Reranker
-from bge_cpu.tokenizer import PairTokenizer, TokenizedPair
+from bge_cpu.tokenizer import PairTokenizer
 from langchain_bge_cpu import BgeCpuCrossEncoder, BgeCpuRerank
+from tests.checkpoints import text
+from tests.fakes import SlowEngine
 
 pytestmark = pytest.mark.filterwarnings("ignore:The function `load` is in beta")
-
 QUERY = "which river runs through the town?"
 
 
@@ -146,14 +142,6 @@ def test_pipeline_and_langchains_own_reranker(tiny_xlmr: Path) -> None:
     assert [document.id for document in ours.compress_documents(documents(), QUERY)] == expected
     assert [document.id for document in asyncio.run(ours.acompress_documents(documents(), QUERY))] == expected
     assert [document.id for document in theirs.compress_documents(documents(), QUERY)] == expected
-
-
-def test_cross_encoder_scores_as_the_core_does(tiny_reranker: Reranker) -> None:
-    pairs = [(QUERY, document.page_content) for document in documents()]
-    assert BgeCpuCrossEncoder(reranker=tiny_reranker, normalize=None).score(pairs) == tiny_reranker.score(pairs)
-    scores = BgeCpuCrossEncoder(reranker=tiny_reranker).score(pairs)
-    assert scores == tiny_reranker.score(pairs, normalize="sigmoid")
-    assert BgeCpuCrossEncoder(reranker=tiny_reranker).score([]) == []
 
 
 def test_written_down_and_read_back(tiny_xlmr: Path) -> None:
@@ -290,22 +278,8 @@ def test_fifty_calls_at_once_on_one_instance(tiny_xlmr: Path) -> None:
         assert result == expected
 
 
-class Slow:
-    """An engine that takes a hundredth of a second per pair and counts them."""
-
-    def __init__(self) -> None:
-        self.done = 0
-
-    def logits(self, pairs: Sequence[TokenizedPair]) -> NDArray[np.float32]:
-        for pair in pairs:
-            assert len(pair)
-            self.done += 1
-            time.sleep(0.01)
-        return np.zeros(len(pairs), dtype=np.float32)
-
-
 def test_cancelling_stops_the_scoring(tiny_xlmr: Path) -> None:
-    engine, recorder = Slow(), AsyncRecorder()
+    engine, recorder = SlowEngine(), AsyncRecorder()
     slow = Reranker(PairTokenizer.load(tiny_xlmr / "tokenizer.json"), engine)
     compressor = BgeCpuRerank(reranker=slow)
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkpoints import text
 from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload, LlamaDebugHandler
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
@@ -26,6 +25,7 @@ from pydantic import ValidationError
 
 from bge_cpu import InputError, Reranker
 from llamaindex_bge_cpu import BgeCpuRerank
+from tests.checkpoints import text
 
 QUERY = "which river runs through the town?"
 

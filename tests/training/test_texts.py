@@ -1,3 +1,5 @@
+"""Records, sentences, windows and the other shapes of a question."""
+
 import doctest
 import json
 import random
@@ -6,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies
+
+pytest.importorskip("torch", reason="training needs PyTorch")
 
 from training import bm25, texts, trim, validate
 from training import train as training_command

@@ -1,20 +1,13 @@
-"""The command `bge-cpu`, as processes: output, exit codes, errors of one line and a hint."""
+"""`bge-cpu rank`, as a process: output, exit codes, errors of one line and a hint."""
 
 import json
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-COMMAND = [sys.executable, "-c", "from bge_cpu.cli import main; main()"]
-
-
-def run(*arguments: str | Path, stdin: str | bytes = "") -> subprocess.CompletedProcess[str]:
-    data = stdin.encode() if isinstance(stdin, str) else stdin
-    done = subprocess.run([*COMMAND, *map(str, arguments)], input=data, capture_output=True, timeout=120)
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+from tests.commands import COMMAND, run
 
 
 def test_rank_as_json(tiny_xlmr: Path) -> None:
@@ -139,17 +132,6 @@ def test_failure_ends_with_1(tmp_path: Path) -> None:
     done = run("rank", "q", "a", "--model", "nobody/nothing", "--local-files-only")
     assert done.returncode == 1
     assert "hint: " in done.stderr
-
-
-@pytest.mark.model
-@pytest.mark.parametrize("mode", ["fp32", "onnx"])
-def test_demo_gets_the_articles_examples_right(mini: Path, mode: str) -> None:
-    done = run("demo", "--model", mini, "--mode", mode)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("✓ the right document is first") == 3
-    assert "✗" not in done.stdout
-    assert "什么是人工智能?" in done.stdout
-    assert "如何治疗糖尿病足?" in done.stdout
 
 
 def test_help_names_every_option() -> None:

@@ -9,14 +9,7 @@ from pathlib import Path
 import pytest
 
 from bge_cpu.machine.cpu import available_cpus, cgroup_quota, features, int8_class
-
-
-def tree(root: Path, files: dict[str, str]) -> Path:
-    for name, content in files.items():
-        file = root / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content)
-    return root
+from tests.machines import tree
 
 
 @pytest.mark.parametrize(

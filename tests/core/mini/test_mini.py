@@ -8,13 +8,12 @@ from bge_cpu import Reranker
 from bge_cpu.checkpoint import MINI
 from bge_cpu.cli.demo import BASIC, CHECKS, KEYWORD_TRAP, KEYWORD_TRAP_ENGLISH, Check
 from bge_cpu.engines import MODES
-from bge_cpu.machine.cpu import NATIVE_BF16, features
+from tests import modes
 
 pytestmark = pytest.mark.model
-MODES = [mode for mode in MODES if mode != "bf16" or NATIVE_BF16 & set(features())]
 
 
-@pytest.fixture(scope="module", params=MODES)
+@pytest.fixture(scope="module", params=modes.params(*MODES))
 def reranker(request: pytest.FixtureRequest) -> Reranker:
     return Reranker.load("mini", mode=request.param)
 

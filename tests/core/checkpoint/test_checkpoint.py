@@ -6,16 +6,16 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import checkpoints
-import numpy as np
 import pytest
 import tokenizers
 from safetensors.numpy import load_file, save_file
 from tokenizers import processors
 
 from bge_cpu import CheckpointError, InputError, Reranker
-from bge_cpu.checkpoint import open_checkpoint
-from bge_cpu.checkpoint.weights import Weights
+from bge_cpu.checkpoint import Checkpoint, open_checkpoint
+from tests import checkpoints, modes
+from tests.modes import needs_torch
+from tests.pairs import PAIRS
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("mode", ["fp32", "onnx"])
+@pytest.mark.parametrize("mode", modes.params("fp32", "onnx"))
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_checkpoints_are_refused(folder: Path, damage: str, mode: str) -> None:
     harm, message = DAMAGES[damage]
@@ -136,12 +136,14 @@ def test_settings_that_onnx_does_not_know_are_refused(folder: Path, changes: dic
         Reranker.load(folder, mode="onnx")
 
 
+@needs_torch
 def test_pickled_weights_are_never_opened(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match=r"never opened: pytorch_model\.bin"):
         Reranker.load(folder, mode="fp32")
 
 
+@needs_torch
 def test_code_of_a_checkpoint_is_never_run(folder: Path) -> None:
     edit_config(folder, model_type="evil", auto_map={"AutoModelForSequenceClassification": "evil.Evil"})
     (folder / "evil.py").write_text(f"open({str(folder / 'ran')!r}, 'w').close()")
@@ -179,13 +181,26 @@ def test_a_file_is_no_checkpoint(folder: Path) -> None:
         open_checkpoint(folder / "config.json")
 
 
+@pytest.mark.parametrize("mode", modes.params("fp32", "onnx"))
+def test_shards_score_as_one_file(tiny_xlmr: Path, tmp_path: Path, mode: str) -> None:
+    tensors = load_file(tiny_xlmr / "model.safetensors")
+    shards = {name: f"model-{1 + number % 3:05}-of-00003.safetensors" for number, name in enumerate(tensors)}
+    for file in set(shards.values()):
+        checkpoints.save({name: tensors[name] for name in tensors if shards[name] == file}, tmp_path / file)
+    index = {"metadata": {}, "weight_map": shards}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    for name in ("config.json", "tokenizer.json"):
+        shutil.copy(tiny_xlmr / name, tmp_path)
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
+    whole = Reranker.load(tiny_xlmr, mode=mode).score(PAIRS)
+    assert Reranker.load(tmp_path, mode=mode).score(PAIRS) == pytest.approx(whole, abs=1e-5)
+
+
 def test_longest_pair(tiny: Path) -> None:
     assert open_checkpoint(tiny).max_length == checkpoints.POSITIONS
 
 
 def test_longest_pair_of_v2_m3() -> None:
-    from bge_cpu.checkpoint import Checkpoint
-
     config = {"model_type": "xlm-roberta", "max_position_embeddings": 8_194, "pad_token_id": 1}
     assert Checkpoint("v2-m3", Path(), config, ()).max_length == 8_192
 
@@ -206,27 +221,3 @@ def test_fingerprint_notices_every_change(folder: Path) -> None:
     drop_tensor(folder)
     seen.append(fingerprint())
     assert len(set(seen)) == len(seen)
-
-
-def test_float32_weights_are_views_of_the_file(folder: Path) -> None:
-    weights = Weights([folder / "model.safetensors"])
-    name = "roberta.embeddings.word_embeddings.weight"
-    assert not weights[name].flags.owndata
-    assert not weights[name].flags.writeable
-    assert np.array_equal(weights[name], load_file(folder / "model.safetensors")[name])
-    assert len(weights) == len(list(weights))
-
-
-def test_tensors_at_odd_offsets_are_read(tmp_path: Path) -> None:
-    values = np.arange(3, dtype=np.float32)
-    header = json.dumps(
-        {
-            "odd": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]},
-            "values": {"dtype": "F32", "shape": [3], "data_offsets": [1, 13]},
-        }
-    ).encode()
-    (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"\0" + values.tobytes())
-    weights = Weights([tmp_path / "a.safetensors"])
-    assert weights["values"].tolist() == [0, 1, 2]
-    with pytest.raises(CheckpointError, match="stored as U8"):
-        weights["odd"]

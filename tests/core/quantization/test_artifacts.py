@@ -1,6 +1,5 @@
 """The artifact cache: built once, checked at every load, whole or not there, whatever happens meanwhile."""
 
-import json
 import os
 import shutil
 import signal
@@ -15,9 +14,10 @@ import pytest
 from safetensors.numpy import load_file
 
 from bge_cpu import ArtifactError, Reranker
-from bge_cpu.quantization.artifacts import artifacts, check, digest, write_safetensors
+from bge_cpu.quantization.artifacts import artifacts, damage, digest
 
 PAIRS = [("panda", "a bear"), ("panda", "竹子")]
+
 LOAD = """
 import sys, warnings
 from bge_cpu import Reranker
@@ -61,7 +61,7 @@ def test_built_once_and_found_again(tiny_xlmr: Path, tmp_path: Path) -> None:
     assert load(tiny_xlmr, tmp_path) == first
     after = (folder / "model.safetensors").stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
-    assert check(folder) is None
+    assert damage(folder) is None
 
 
 def test_the_safetensors_library_reads_an_artifact(tiny_xlmr: Path, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_flipped_byte_is_noticed_and_mended(tiny_xlmr: Path, tmp_path: Path, p
     file.write_bytes(content)
     with pytest.warns(UserWarning, match=r"is damaged \(its hash does not match\); building it again"):
         assert load(tiny_xlmr, tmp_path) == expected
-    assert check(only_artifact(tmp_path)) is None
+    assert damage(only_artifact(tmp_path)) is None
 
 
 @pytest.mark.parametrize("harm", ["half", "no manifest", "no tensors", "manifest garbled"])
@@ -125,7 +125,7 @@ def test_many_processes_at_once_build_one(tiny_xlmr: Path, tmp_path: Path, proce
 def test_kill_9_during_a_build_leaves_no_artifact_and_no_lock(tiny_xlmr: Path, tmp_path: Path) -> None:
     slow = LOAD.replace(
         "from bge_cpu import Reranker\n",
-        "import time\nfrom bge_cpu import Reranker, artifacts\n"
+        "import time\nfrom bge_cpu import Reranker\nfrom bge_cpu.quantization import artifacts\n"
         "write = artifacts.write_safetensors\n"
         "def slowly(file, tensors, **options):\n"
         "    def wait():\n"
@@ -145,7 +145,7 @@ def test_kill_9_during_a_build_leaves_no_artifact_and_no_lock(tiny_xlmr: Path, t
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         load(tiny_xlmr, tmp_path)
-    assert check(only_artifact(tmp_path)) is None, "and the next build has swept it away"
+    assert damage(only_artifact(tmp_path)) is None, "and the next build has swept it away"
 
 
 def test_a_full_disk_is_an_error_and_leaves_nothing(tiny_xlmr: Path, tmp_path: Path) -> None:
@@ -219,28 +219,3 @@ def test_digest_covers_every_part(tmp_path: Path) -> None:
         stream.seek(-1, os.SEEK_END)
         stream.write(b"y")
     assert digest(tmp_path / "a") != whole
-
-
-def test_a_header_that_outgrows_its_place_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"takes .* bytes"):
-        write_safetensors(tmp_path / "a", [("n" * 1_000, np.zeros(1, np.float32))], count=1)
-
-
-def test_cache_list_and_prune(tiny_xlmr: Path, tmp_path: Path) -> None:
-    load(tiny_xlmr, tmp_path)
-    (tmp_path / ".left.abc").mkdir()
-    command = [sys.executable, "-c", "from bge_cpu.cli import main; main()", "cache"]
-
-    def run(*arguments: str) -> str:
-        done = subprocess.run([*command, *arguments, "--cache-dir", str(tmp_path)], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    listed = run("list")
-    assert "onnx-int8" in listed
-    assert "whole" in listed
-    assert "removed .left.abc" in run("prune")
-    assert len(artifacts(tmp_path)) == 1
-    assert json.loads((only_artifact(tmp_path) / "manifest.json").read_text())["mode"] == "onnx-int8"
-    assert "removed" in run("prune", "--all")
-    assert artifacts(tmp_path) == []

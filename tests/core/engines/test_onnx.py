@@ -1,35 +1,15 @@
 """Mode "onnx": a pair's score is the same to the bit, whatever runs beside it."""
 
+import json
 import random
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import checkpoints
 import pytest
 
 from bge_cpu import CheckpointError, Reranker
 from bge_cpu.engines.onnx import share_runs
-
-PAIRS = [("panda", checkpoints.text(length, seed=length)) for length in (1, 2, 3, 5, 9, 14, 20, 27, 33, 40, 50)]
-
-
-def check_equal_in_any_company(
-    folder: Path, pairs: list[tuple[str, str]], *, mode: str = "onnx", min_fidelity: float | None = 0.98
-) -> None:
-    one = Reranker.load(folder, mode=mode, threads=1, min_fidelity=min_fidelity)
-    alone = [one.score([pair])[0] for pair in pairs]
-    for threads in (1, 2, 3, 4):
-        reranker = Reranker.load(folder, mode=mode, threads=threads, min_fidelity=min_fidelity)
-        assert [reranker.score([pair])[0] for pair in pairs] == alone
-        assert reranker.score(pairs) == alone
-        assert list(reranker.score_stream(iter(pairs))) == alone
-        order = random.Random(threads).sample(range(len(pairs)), len(pairs))
-        assert reranker.score([pairs[index] for index in order]) == [alone[index] for index in order]
-        with ThreadPoolExecutor(8) as callers:
-            calls = [callers.submit(reranker.score, pairs[index : index + 3]) for index in order]
-            lone = [callers.submit(reranker.score, [pairs[index]]) for index in order]
-        assert [call.result() for call in calls] == [alone[index : index + 3] for index in order]
-        assert [call.result() for call in lone] == [[alone[index]] for index in order]
+from tests import checkpoints
+from tests.pairs import PAIRS, check_equal_in_any_company
 
 
 def test_bit_equal_in_any_company_order_thread_and_thread_count(tiny: Path) -> None:
@@ -43,11 +23,9 @@ def test_trained_checkpoint_is_bit_equal_too(mini: Path, real_pairs: list[tuple[
 
 
 def test_architectures_it_cannot_run_are_named(tmp_path: Path) -> None:
-    from transformers import DistilBertConfig, DistilBertForSequenceClassification
-
-    config = DistilBertConfig(vocab_size=400, dim=32, n_layers=1, n_heads=2, hidden_dim=64, num_labels=1)
-    DistilBertForSequenceClassification(config).save_pretrained(tmp_path)
-    checkpoints.tokenizer("bert").save(str(tmp_path / "tokenizer.json"))
+    checkpoints.make(tmp_path, "bert")
+    config = {"architectures": ["DistilBertForSequenceClassification"], "model_type": "distilbert", "num_labels": 1}
+    (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError) as caught:
         Reranker.load(tmp_path, mode="onnx")
     for part in ("DistilBertForSequenceClassification", "XLMRobertaForSequenceClassification", 'mode="fp32"'):

@@ -3,55 +3,36 @@
 import json
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import pytest
 
-from bge_cpu.cli import main
 from bge_cpu.evaluation import prepare, read
 from bge_cpu.evaluation.agreement import probe
 from bge_cpu.evaluation.files import read_run
 from bge_cpu.evaluation.measures import measure
+from tests.commands import COMMAND, Call, caller
+from tests.sets import CORPUS, QUERIES, beir
 
-CORPUS = {"d1": "red apples grow on trees", "d2": "apples and pears", "d3": "苹果是一种水果", "d4": "ships at sea"}
-QUERIES = {"q1": "apples", "q2": "苹果水果", "q3": "sea ships apples", "q4": "quartz"}
 QRELS = "query-id\tcorpus-id\tscore\nq1\td2\t1\nq2\td3\t2\nq3\td4\t3\nq3\td2\t1\n"
 
 
-def write(folder: Path, corpus: dict[str, str], queries: dict[str, str], qrels: str) -> Path:
-    """A set in BEIR's layout."""
-    (folder / "qrels").mkdir(parents=True)
-    for name, texts in (("corpus", corpus), ("queries", queries)):
-        lines = [json.dumps({"_id": key, "text": text}) for key, text in texts.items()]
-        (folder / f"{name}.jsonl").write_text("\n".join(lines))
-    (folder / "qrels/test.tsv").write_text(qrels)
-    return folder
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+    call = caller(capsys, monkeypatch)
+    return lambda *arguments: call("evaluate", *arguments)
 
 
 @pytest.fixture
 def fruit(tmp_path: Path) -> Path:
-    return write(tmp_path / "fruit", CORPUS, QUERIES, QRELS)
-
-
-def run(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str | Path
-) -> tuple[int, str, str]:
-    """The command's exit code, stdout and stderr, in this process."""
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # `main` sets it
-    monkeypatch.setenv("COLUMNS", "80")
-    with pytest.raises(SystemExit) as ended:
-        main(["evaluate", *map(str, arguments)])
-    code = ended.value.code
-    captured = capsys.readouterr()
-    return int(code or 0), captured.out, captured.err
+    return beir(tmp_path / "fruit", CORPUS, QUERIES, QRELS)
 
 
 def test_as_a_process_with_two_modes(fruit: Path, tiny_xlmr: Path, tmp_path: Path) -> None:
-    other = write(tmp_path / "fruit 2", CORPUS, QUERIES | {"q1": "apples " * 600}, QRELS)
+    other = beir(tmp_path / "fruit 2", CORPUS, QUERIES | {"q1": "apples " * 600}, QRELS)
     (other / "candidates.tsv").write_text("q1\td1\nq1\td2\nq3\td2\n")
     files = ["--json", tmp_path / "out.json", "--runs", tmp_path / "new/runs", "--chart", tmp_path / "chart.svg"]
-    command = [sys.executable, "-c", "from bge_cpu.cli import main; main()", "evaluate", fruit, other]
+    command = [*COMMAND, "evaluate", fruit, other]
     command += ["--model", tiny_xlmr, "--mode", "onnx", "--mode", "onnx-int8", "--candidates", "3", *files]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -88,11 +69,9 @@ def test_as_a_process_with_two_modes(fruit: Path, tiny_xlmr: Path, tmp_path: Pat
     assert b"<svg" in (tmp_path / "chart.svg").read_bytes()
 
 
-def test_json_to_stdout_and_the_model_s_own_mode(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fruit: Path, tiny_xlmr: Path
-) -> None:
+def test_json_to_stdout_and_the_model_s_own_mode(run: Call, fruit: Path, tiny_xlmr: Path) -> None:
     options = ["--model", tiny_xlmr, "--json", "-", "--queries", "1", "--first-stage", "bm25"]
-    code, out, err = run(capsys, monkeypatch, fruit, *options)
+    code, out, err = run(fruit, *options)
     assert (code, err) == (0, "")
     (found,) = json.loads(out)["sets"]
     assert [system["name"] for system in found["systems"]] == ["BM25", "onnx-int8"]
@@ -118,25 +97,22 @@ def test_json_to_stdout_and_the_model_s_own_mode(
     ],
 )
 def test_wrong_usage_ends_with_2(
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    run: Call,
     fruit: Path,
     tiny_xlmr: Path,
     arguments: list[str],
     message: str,
 ) -> None:
     arguments = [argument.format(set=fruit) for argument in arguments]
-    code, out, err = run(capsys, monkeypatch, *arguments, "--model", tiny_xlmr)
+    code, out, err = run(*arguments, "--model", tiny_xlmr)
     assert code == 2
     assert message in err
     assert out == ""
 
 
-def test_ids_that_a_trec_run_cannot_hold_are_refused_before_the_work(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    folder = write(tmp_path / "set", {"d 1": "apples"}, {"q1": "apples"}, "q1\td 1\t1\n")
-    code, _, err = run(capsys, monkeypatch, folder, "--model", "unused", "--runs", tmp_path / "runs")
+def test_ids_that_a_trec_run_cannot_hold_are_refused_before_the_work(run: Call, tmp_path: Path) -> None:
+    folder = beir(tmp_path / "set", {"d 1": "apples"}, {"q1": "apples"}, "q1\td 1\t1\n")
+    code, _, err = run(folder, "--model", "unused", "--runs", tmp_path / "runs")
     assert code == 2
     assert "error: the id 'd 1' has white space in it" in err
 
@@ -148,7 +124,7 @@ def test_a_missing_package_names_the_extra(tmp_path: Path, missing: str) -> None
         "from bge_cpu.cli import main\n"
         "main(['evaluate', sys.argv[2], '--model', 'unused', '--chart', sys.argv[2] + '/chart.svg'])"
     )
-    command = [sys.executable, "-c", script, missing, write(tmp_path / "set", CORPUS, QUERIES, QRELS)]
+    command = [sys.executable, "-c", script, missing, beir(tmp_path / "set", CORPUS, QUERIES, QRELS)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: evaluation needs {missing}, which is not installed\n")
@@ -163,14 +139,12 @@ def test_the_command_imports_nothing_heavy_and_the_package_no_extra() -> None:
 
 
 @pytest.mark.model
-def test_a_trained_checkpoint_is_better_than_bm25_on_the_probe(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, mini: Path, tmp_path: Path
-) -> None:
+def test_a_trained_checkpoint_is_better_than_bm25_on_the_probe(run: Call, mini: Path, tmp_path: Path) -> None:
     found = probe()
     qrels = "".join(f"{query}\t{ranked[0][0]}\t1\n" for query, ranked in (found.ranking or {}).items())
-    folder = write(tmp_path / "probe", dict(found.documents), dict(found.queries), qrels)
+    folder = beir(tmp_path / "probe", dict(found.documents), dict(found.queries), qrels)
     options = ["--mode", "onnx", "--mode", "onnx-int8", "--candidates", "10", "--json", "-"]
-    code, out, _ = run(capsys, monkeypatch, folder, "--model", mini, *options)
+    code, out, _ = run(folder, "--model", mini, *options)
     assert code == 0
     (report,) = json.loads(out)["sets"]
     _, onnx, int8 = report["systems"]

@@ -17,6 +17,7 @@ from bge_cpu.export import export
 
 COMMIT = "c0ffee" * 6 + "cafe"
 REPO = "someone/tiny-reranker"
+
 SCORE = """
 import sys, warnings
 from bge_cpu import Reranker
