@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from bge_cpu import InputError, Reranker
 from bge_cpu.tokenizer import PairTokenizer
 from langchain_bge_cpu import BgeCpuCrossEncoder, BgeCpuRerank
+from tests import fakes
 from tests.checkpoints import text
 from tests.fakes import SlowEngine
 
@@ -299,6 +300,32 @@ def test_cancelling_stops_the_scoring(tiny_xlmr: Path) -> None:
     assert engine.done < 500
     assert [kind for kind, _ in recorder.events] == ["start", "error"]
     assert len(asyncio.run(compressor.acompress_documents(documents(), QUERY))) == 3
+
+
+def test_truncation_names_the_line_that_called(tiny_xlmr: Path) -> None:
+    compressor = BgeCpuRerank(reranker=fakes.reranker(max_length=32))
+    retriever = ContextualCompressionRetriever(base_retriever=Fixed(found=documents()), base_compressor=compressor)
+    pipeline = DocumentCompressorPipeline(transformers=[compressor])
+    for call in (
+        lambda: compressor.compress_documents(documents(), QUERY),
+        lambda: compressor.rerank(documents(), QUERY),
+        lambda: pipeline.compress_documents(documents(), QUERY),
+        lambda: retriever.invoke(QUERY),
+    ):
+        with pytest.warns(UserWarning, match="cut to max_length=32 tokens") as caught:
+            call()
+        assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_loading_lazily_names_the_line_that_called(tiny_xlmr: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    options = {"model": tiny_xlmr, "mode": "onnx-int8", "cache_dir": tmp_path / "file", "min_fidelity": None}
+    with pytest.warns(UserWarning, match="cannot be written") as caught:
+        BgeCpuRerank(**options).compress_documents(documents(), QUERY)
+    assert [warning.filename for warning in caught] == [__file__]
+    with pytest.warns(UserWarning, match="cannot be written") as caught:
+        BgeCpuRerank(**options, preload=True)
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_needs_langchain_and_says_so() -> None:

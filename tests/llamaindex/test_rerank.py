@@ -25,6 +25,7 @@ from pydantic import ValidationError
 
 from bge_cpu import InputError, Reranker
 from llamaindex_bge_cpu import BgeCpuRerank
+from tests import fakes
 from tests.checkpoints import text
 
 QUERY = "which river runs through the town?"
@@ -225,6 +226,19 @@ def test_a_shared_reranker_is_not_written_down(tiny_reranker: Reranker) -> None:
 def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(options))):
         BgeCpuRerank(**options)
+
+
+def test_truncation_names_the_line_that_called() -> None:
+    reranker = BgeCpuRerank(reranker=fakes.reranker(max_length=32))
+    engine = RetrieverQueryEngine.from_args(Fixed(), llm=MockLLM(), node_postprocessors=[reranker])
+    for call in (
+        lambda: reranker.postprocess_nodes(nodes(), query_str=QUERY),
+        lambda: reranker.postprocess_nodes(nodes(), query_bundle=QueryBundle(QUERY)),
+        lambda: engine.query(QUERY),
+    ):
+        with pytest.warns(UserWarning, match="cut to max_length=32 tokens") as caught:
+            call()
+        assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_needs_llamaindex_and_says_so() -> None:
