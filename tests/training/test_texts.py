@@ -11,7 +11,7 @@ from hypothesis import given, strategies
 
 pytest.importorskip("torch", reason="training needs PyTorch")
 
-from training import bm25, texts, trim, validate
+from training import bm25, texts, trim
 from training import train as training_command
 
 GOOD = {"query": "q", "positive": "p", "negatives": ["n"], "lang": "en", "source": "toy"}
@@ -22,7 +22,7 @@ def characters(parts: list[str]) -> list[int]:
     return [len(part) for part in parts]
 
 
-@pytest.mark.parametrize("module", [texts, bm25, trim, validate, training_command])
+@pytest.mark.parametrize("module", [texts, bm25, trim, training_command])
 def test_examples_of_docstrings(module: object) -> None:
     results = doctest.testmod(module)
     assert results.attempted and not results.failed
