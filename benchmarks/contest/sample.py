@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from bge_cpu.quantization.fidelity import spearman
-from peers.child import Pair
-from peers.data import RELEVANT, Collection
+from contest.child import Pair
+from contest.data import RELEVANT, Collection
 
 RERANKED = "trec_dl19"
 

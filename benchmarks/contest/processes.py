@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from peers.data import Pair
-from peers.environments import last_line
+from contest.child import Pair
+from contest.environments import last_line
 
 FOLDER = Path(__file__).parents[1]
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
@@ -21,7 +21,7 @@ class ChildFailed(Exception):
 
 
 class Child:
-    """A process that runs `peers.child`.
+    """A process that runs `contest.child`.
 
     Args:
         python: The interpreter.
@@ -32,7 +32,7 @@ class Child:
 
     def __init__(self, python: Path, module: str, function: str, arguments: dict[str, Any]) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the child)
-        command, pipe = [str(python), "-m", "peers.child", module, function], subprocess.PIPE
+        command, pipe = [str(python), "-m", "contest.child", module, function], subprocess.PIPE
         self._child = subprocess.Popen(
             command, cwd=FOLDER, env=os.environ | OFFLINE, stdin=pipe, stdout=pipe, stderr=self._log, text=True
         )
@@ -41,7 +41,8 @@ class Child:
     def ask(self, calls: list[list[Pair]]) -> dict[str, Any]:
         """The child's answer to a list of calls: seconds, scores, peak_gb and anon_gb."""
         self._say(calls)
-        return self.answer()
+        answer: dict[str, Any] = self.answer()
+        return answer
 
     def watched(self, calls: list[list[Pair]]) -> dict[str, Any]:
         """As `ask`, with the share of the CPUs that all other processes took meanwhile."""

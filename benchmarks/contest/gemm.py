@@ -24,7 +24,7 @@ def operations(config: dict[str, Any], lengths: Sequence[int]) -> float:
     square, up, down = (rows * columns for rows, columns in shapes(config))
     layer, keys_and_values = 4 * square + up + down, 2 * square
     whole = (config["num_hidden_layers"] - 1) * layer + keys_and_values
-    return 2.0 * (whole * sum(lengths) + (layer - keys_and_values) * len(lengths))
+    return float(2 * (whole * sum(lengths) + (layer - keys_and_values) * len(lengths)))
 
 
 def ceiling(config: dict[str, Any], found: Sequence[Rates], kind: str) -> float:

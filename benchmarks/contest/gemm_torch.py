@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import linear
 
-from peers.gemm import ROWS, Rates, fastest
+from contest.gemm import ROWS, Rates, fastest
 
 
 def measure(shapes: list[list[int]], threads: int) -> Rates:
@@ -16,7 +16,7 @@ def measure(shapes: list[list[int]], threads: int) -> Rates:
     torch.backends.quantized.engine = "onednn"
     products = {"fp32": float32, "int8": int8}
     return {
-        kind: [max(rate(product, *shape, rows) for rows in ROWS) for shape in shapes]
+        kind: [max(rate(product, inner, columns, rows) for rows in ROWS) for inner, columns in shapes]
         for kind, product in products.items()
     }
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bge_cpu.evaluation import read
 from bge_cpu.evaluation.bm25 import Bm25
 from bge_cpu.evaluation.measures import measure
-from peers.child import Pair
+from contest.child import Pair
 
 Run = dict[str, list[str]]  # query id -> ids of its candidates, best first
 

@@ -3,10 +3,10 @@
 import os
 from typing import Any
 
-from peers.bench import Bench
-from peers.environments import EnvironmentFailed
-from peers.gemm import Rates, ceiling, shapes
-from peers.processes import ChildFailed, call
+from contest.bench import Bench
+from contest.environments import EnvironmentFailed
+from contest.gemm import Rates, ceiling, shapes
+from contest.processes import ChildFailed, call
 
 LIBRARIES = {"ONNX Runtime": ("bge-cpu", "gemm_onnxruntime"), "PyTorch": ("article", "gemm_torch")}
 KINDS = ("fp32", "int8")

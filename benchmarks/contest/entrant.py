@@ -2,16 +2,19 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from peers.bench import Bench
-from peers.child import Pair
-from peers.environments import EnvironmentFailed
-from peers.processes import ChildFailed
-from peers.works import Work
+from contest.bench import Bench
+from contest.child import Pair
+from contest.environments import EnvironmentFailed
+from contest.processes import Child, ChildFailed
+from contest.works import Work
 
 WARM_UP = 8  # pairs
 AT_ONCE = 100  # pairs in a call, where nothing is timed
+
+
+T = TypeVar("T")
 
 
 class Entrant:
@@ -35,7 +38,8 @@ class Entrant:
         self.baseline: dict[str, float] = {}
         self.starts: list[dict[str, float]] = []
         self.logits: dict[Pair, float] = {}
-        self._bench, self._child = bench, None
+        self._bench = bench
+        self._child: Child | None = None
 
     def prepare(self) -> None:
         """Make its environment and what it runs."""
@@ -46,20 +50,20 @@ class Entrant:
 
         def step() -> dict[str, float]:
             begin = time.perf_counter()
-            self._child = self._bench.start(self.name)
-            peak = self._child.ask([list(first)])["peak_gb"]
+            self._child = child = self._bench.start(self.name)
+            peak = child.ask([list(first)])["peak_gb"]
             return {"seconds": time.perf_counter() - begin, "peak_gb": peak}
 
         return self._try(step)
 
     def warm_up(self, work: Work) -> None:
         """Score the first pairs of a work."""
-        self._try(lambda: self._child.ask([work.calls[0][:WARM_UP]]))
+        self._try(lambda: self._running.ask([work.calls[0][:WARM_UP]]))
 
     def round(self, work: Work) -> None:
         """Score a work, just after a warm-up: the system may have put aside what slept while others had their turn."""
         self.warm_up(work)
-        answer = self._try(lambda: self._child.watched(work.calls))
+        answer = self._try(lambda: self._running.watched(work.calls))
         if answer:
             self.rounds.setdefault(work.name, []).append(answer)
             ms, others = answer["seconds"] / len(work.pairs) * 1e3, answer["others_share"]
@@ -68,7 +72,7 @@ class Entrant:
     def score(self, pairs: list[Pair]) -> None:
         """Keep the logits of pairs, untimed."""
         calls = [pairs[start : start + AT_ONCE] for start in range(0, len(pairs), AT_ONCE)]
-        answer = self._try(lambda: self._child.ask(calls))
+        answer = self._try(lambda: self._running.ask(calls))
         self.logits = dict(zip(pairs, answer["scores"], strict=True)) if answer else {}
 
     def fresh_start(self, first: Sequence[Pair]) -> None:
@@ -83,7 +87,13 @@ class Entrant:
             self._child.close()
         self._child = None
 
-    def _try(self, step: Callable[[], Any]) -> Any:
+    @property
+    def _running(self) -> Child:
+        """Its process; every step but loading needs it."""
+        assert self._child
+        return self._child
+
+    def _try(self, step: Callable[[], T]) -> T | None:
         if self.failed:
             return None
         try:

@@ -5,7 +5,7 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from peers.child import Pair, Scorer
+from contest.child import Pair, Scorer
 
 BATCH = 8
 

@@ -3,12 +3,13 @@
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from optimum.intel import OVQuantizationConfig
 from sentence_transformers import CrossEncoder, export_static_quantized_openvino_model
 
-from peers.child import Pair, Scorer
+from contest.child import Pair, Scorer
 
 FILE = "openvino/openvino_model_qint8_quantized.xml"
 
@@ -28,7 +29,7 @@ def build(name: str, checkpoint: str, source: None, out: str, texts: list[Pair])
 
 def load(name: str, checkpoint: str, threads: int | None, built: str) -> Scorer:
     """Load the quantised model."""
-    options = {"file_name": FILE}
+    options: dict[str, Any] = {"file_name": FILE}
     if threads:
         options["ov_config"] = {"INFERENCE_NUM_THREADS": threads}
     model = CrossEncoder(built, backend="openvino", max_length=512, model_kwargs=options)

@@ -3,8 +3,8 @@
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from peers.batches import scorer
-from peers.child import Scorer
+from contest.batches import scorer
+from contest.child import Scorer
 
 
 def load(name: str, checkpoint: str, threads: int | None, built: None) -> Scorer:

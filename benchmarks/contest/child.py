@@ -1,6 +1,6 @@
 """A child process: it calls one function of one module of this folder, in an environment of its own.
 
-    python -m peers.child MODULE FUNCTION    (from the folder `benchmarks`; JSON with the keyword arguments on stdin)
+    python -m contest.child MODULE FUNCTION    (from the folder `benchmarks`; JSON with the keyword arguments on stdin)
 
 It answers in lines of JSON on stdout. If the function is `load`, its result scores lists of pairs: the child then
 answers every further line on stdin, a list of calls, with the seconds they took, their scores and the memory used.
@@ -46,7 +46,7 @@ def main() -> None:
     os.dup2(2, 1)  # what libraries print is no answer
     module, name = sys.argv[1:]
     arguments: dict[str, Any] = json.loads(sys.stdin.readline())
-    result = getattr(importlib.import_module(f"peers.{module}"), name)(**arguments)
+    result = getattr(importlib.import_module(f"contest.{module}"), name)(**arguments)
     if name == "load":
         serve(result, answers)
     else:

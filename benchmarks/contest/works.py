@@ -8,7 +8,8 @@ from statistics import fmean
 
 from tokenizers import Tokenizer
 
-from peers.data import RELEVANT, Collection, Pair
+from contest.child import Pair
+from contest.data import RELEVANT, Collection
 
 WORKS = {  # in the order in which they are run: a lone pair may take memory for good
     "a": "32 real passages for one query",

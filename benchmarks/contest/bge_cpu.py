@@ -1,7 +1,7 @@
 """Ours, in every mode."""
 
 from bge_cpu import Reranker
-from peers.child import Scorer
+from contest.child import Scorer
 
 
 def build(name: str, checkpoint: str, source: None, out: str, texts: None) -> None:

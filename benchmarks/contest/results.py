@@ -9,13 +9,13 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from peers.bench import Bench
-from peers.contenders import CONTENDERS
-from peers.entrant import Entrant
-from peers.environments import REPOSITORY
-from peers.gemm import operations
-from peers.sample import Sample
-from peers.works import WORKS, Work, padding
+from contest.bench import Bench
+from contest.contenders import CONTENDERS
+from contest.entrant import Entrant
+from contest.environments import REPOSITORY
+from contest.gemm import operations
+from contest.sample import Sample
+from contest.works import WORKS, Work, padding
 
 INSTRUCTIONS = r"\b(?:avx2|avx512f|avx512_vnni|avx512_bf16|avx_vnni|amx_int8|amx_bf16|asimddp)\b"
 

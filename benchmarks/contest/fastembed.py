@@ -3,7 +3,7 @@
 from fastembed.common.model_description import ModelSource
 from fastembed.rerank.cross_encoder import TextCrossEncoder
 
-from peers.child import Scorer
+from contest.child import Scorer
 
 
 def load(name: str, checkpoint: str, threads: int | None, built: str) -> Scorer:

@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from peers.gemm import ROWS, Rates, fastest
+from contest.gemm import ROWS, Rates, fastest
 
 TYPES = {"fp32": np.float32, "int8": np.uint8}  # of the activations
 
@@ -21,7 +21,10 @@ def measure(shapes: list[list[int]], threads: int) -> Rates:
             seconds = fastest(lambda: list(pool.map(lambda _: run(None, {"x": x}), range(threads))))
             return 2 * rows * inner * columns * threads / seconds / 1e9
 
-        return {kind: [max(rate(kind, *shape, rows) for rows in ROWS) for shape in shapes] for kind in TYPES}
+        return {
+            kind: [max(rate(kind, inner, columns, rows) for rows in ROWS) for inner, columns in shapes]
+            for kind in TYPES
+        }
 
 
 def session(kind: str, inner: int, columns: int) -> onnxruntime.InferenceSession:

@@ -13,7 +13,7 @@ import numpy as np
 import openvino
 from tokenizers import Tokenizer
 
-from peers.child import Pair, Scorer
+from contest.child import Pair, Scorer
 
 FILE = "openvino/openvino_model_qint8_quantized.xml"
 
@@ -46,6 +46,6 @@ def load(name: str, checkpoint: str, threads: int | None, built: str) -> Scorer:
             inputs = {"input_ids": found.ids, "attention_mask": found.attention_mask, "token_type_ids": found.type_ids}
             queue.start_async({name: np.array([inputs[name]]) for name in names}, index)
         queue.wait_all()
-        return scores.tolist()
+        return list(map(float, scores))
 
     return score

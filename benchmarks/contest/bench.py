@@ -6,10 +6,10 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from peers.contenders import BUILDS, CONTENDERS
-from peers.environments import HERE, Environment, digest, here, make
-from peers.processes import Child, call
-from peers.works import calibration
+from contest.contenders import BUILDS, CONTENDERS
+from contest.environments import HERE, Environment, digest, here, make
+from contest.processes import Child, call
+from contest.works import calibration
 
 
 class Bench:
@@ -36,8 +36,9 @@ class Bench:
             ChildFailed: The build failed.
         """
         self.environment(CONTENDERS[name].environment)
-        if CONTENDERS[name].build:
-            self.built(CONTENDERS[name].build)
+        build = CONTENDERS[name].build
+        if build:
+            self.built(build)
 
     def start(self, name: str) -> Child:
         """A process that loads a contender."""

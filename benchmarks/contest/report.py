@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from peers.contenders import BASELINE, OURS
+from contest.contenders import BASELINE, OURS
 
 BUSY = 0.05  # of the CPUs; more than that taken by others spoils a round
 OURS_COLOUR, COLOUR = "#c44e1d", "#aab4be"

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from peers.child import Pair
-from peers.entrant import Entrant
-from peers.processes import available_gb
-from peers.works import Work
+from contest.child import Pair
+from contest.entrant import Entrant
+from contest.processes import available_gb
+from contest.works import Work
 
 
 def measure(

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import onnxruntime
 
-from peers.batches import scorer
-from peers.child import Scorer
+from contest.batches import scorer
+from contest.child import Scorer
 
 
 def load(name: str, checkpoint: str, threads: int | None, built: str) -> Scorer:

@@ -3,7 +3,7 @@
 import torch
 from sentence_transformers import CrossEncoder
 
-from peers.child import Scorer
+from contest.child import Scorer
 
 
 def load(name: str, checkpoint: str, threads: int | None, built: None) -> Scorer:
