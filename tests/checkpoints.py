@@ -73,13 +73,13 @@ def tokenizer(family: str) -> tokenizers.Tokenizer:
         made = tokenizers.Tokenizer(models.BPE())
         made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-        trainer = trainers.BpeTrainer(
+        bpe_trainer = trainers.BpeTrainer(
             vocab_size=VOCABULARY,
             special_tokens=special,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
-        made.train_from_iterator(SENTENCES, trainer)
+        made.train_from_iterator(SENTENCES, bpe_trainer)
         made.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
     else:
         # WordPiece's trainer settles ties at random: so all characters, and as many words as there is room for.

@@ -22,5 +22,5 @@ def params(*modes: str) -> list[object]:
 
 
 def _marks(mode: str) -> list[pytest.MarkDecorator]:
-    torch = [needs_torch] if MODES[mode] == "torch" else []
+    torch = [needs_torch, pytest.mark.slow] if MODES[mode] == "torch" else []  # slow: PyTorch's import alone takes long
     return [*torch, needs_bf16] if mode == "bf16" else torch

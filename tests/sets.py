@@ -17,11 +17,12 @@ def jsonl(records: Iterable[Any]) -> str:
 
 def flat(folder: Path, **files: str | bytes) -> Path:
     """A flat folder of the texts above; a file is given by its name with _ for the dots, its content replaces ours."""
-    content: dict[str, str | bytes] = {
+    ours = {
         "corpus.jsonl": jsonl({"id": key, "text": text} for key, text in CORPUS.items()),
         "queries.jsonl": jsonl({"id": key, "text": text, "lang": "en"} for key, text in QUERIES.items()),
         "qrels.tsv": "".join(f"{q}\t{d}\t{grade}\n" for q, found in GRADES.items() for d, grade in found.items()),
-    } | {name.replace("_", "."): text for name, text in files.items()}
+    }
+    content: dict[str, str | bytes] = {**ours, **{name.replace("_", "."): text for name, text in files.items()}}
     folder.mkdir(exist_ok=True)
     for name, text in content.items():
         (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())

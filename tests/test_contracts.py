@@ -70,6 +70,7 @@ def test_a_missing_framework_names_the_extra(tiny_xlmr: Path) -> None:
     assert "pip install 'bge-cpu[torch]'" in done.stdout
 
 
+@pytest.mark.slow
 @needs_torch
 def test_a_framework_that_fails_to_import_says_so(tiny_xlmr: Path, tmp_path: Path) -> None:
     (tmp_path / "transformers.py").write_text("raise ImportError('Keras 3 is not supported')")
@@ -84,6 +85,7 @@ def test_a_framework_that_fails_to_import_says_so(tiny_xlmr: Path, tmp_path: Pat
     assert "USE_TF=0" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", modes.params(*MODES))
 def test_a_broken_keras_and_tensorflow_on_the_path_do_no_harm(tiny_xlmr: Path, tmp_path: Path, mode: str) -> None:
     for name in ("keras", "tf_keras", "tensorflow"):
@@ -129,6 +131,7 @@ def test_the_adapters_differ_in_what_their_frameworks_expect_only() -> None:
     assert llamaindex_bge_cpu.__all__ == ["BgeCpuRerank"]
 
 
+@pytest.mark.slow
 def test_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)

@@ -1,8 +1,9 @@
 """BM25 over words, Chinese ones as jieba cuts them: the score of every text, to mine and to teach with.
 
-It is not `bge_cpu.evaluation.bm25`, which has a character's bigrams for Chinese: `mini` was taught with these scores, and
-the weight that they have in a teacher's score (`mine.BM25_WEIGHT`) was chosen for them. The formula is the same.
+It is not `bge_cpu.evaluation.bm25`, which takes pairs of neighbouring characters for Chinese words: `mini` was taught
+with these scores, and their weight in the teacher's (`mine.BM25_WEIGHT`) was chosen for them. The formula is the same.
 """
+
 import logging
 import re
 from collections.abc import Sequence

@@ -19,15 +19,16 @@ from bge_cpu.export import export
 from bge_cpu.quantization.artifacts import damage
 from bge_cpu.tokenizer import PairTokenizer
 from tests import checkpoints
+from tests.modes import needs_torch
 
-torch = pytest.importorskip("torch", reason="runs exported folders with transformers")
-transformers = pytest.importorskip("transformers", reason="runs exported folders with transformers")
+pytestmark = pytest.mark.slow
 
 PAIRS = [("what is 熊猫?", checkpoints.text(length, seed=length)) for length in (40, 1, 3, 60, 9, 20)]
 
 
 def snippet(out: Path, pairs: list[tuple[str, str]], *, side: str = "right") -> list[float]:
     """The article's ONNX inference, unchanged but for the padding side and token types where the graph takes them."""
+    transformers = pytest.importorskip("transformers", reason="runs exported folders with transformers")
     tokenizer = transformers.AutoTokenizer.from_pretrained(out, padding_side=side)
     session = onnxruntime.InferenceSession(f"{out}/model.onnx", providers=["CPUExecutionProvider"])
     inputs = tokenizer(pairs, return_tensors="np", padding=True, truncation=True, max_length=512)
@@ -59,11 +60,14 @@ def test_it_loads_with_the_sources_scores_to_the_bit_wherever_it_is(tiny: Path, 
     assert snippet(moved, PAIRS) == pytest.approx(scores, abs=1e-4)
 
 
+@needs_torch
 def test_it_is_a_checkpoint_for_transformers_too(tiny: Path, exported: Path) -> None:
     assert Reranker.load(tiny, mode="fp32").score(PAIRS) == pytest.approx(torch_scores(exported, PAIRS), abs=1e-4)
 
 
 def torch_scores(folder: Path, pairs: list[tuple[str, str]]) -> list[float]:
+    torch = pytest.importorskip("torch", reason="runs exported folders with PyTorch")
+    transformers = pytest.importorskip("transformers", reason="runs exported folders with transformers")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
     names = ["input_ids", "attention_mask", *(["token_type_ids"] if model.config.type_vocab_size > 1 else [])]

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bge_cpu.splitting import window_starts
-from bge_cpu.tokenizer import split
+from bge_cpu.splitting import split, window_starts
 from tests import checkpoints
 
 FAMILIES = ["xlm-roberta", "roberta", "bert"]

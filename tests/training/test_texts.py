@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import given, strategies
@@ -18,12 +19,12 @@ GOOD = {"query": "q", "positive": "p", "negatives": ["n"], "lang": "en", "source
 TEXT = "第一句话。第二句话！Third sentence, 3.5 mm long. Fourth? 最后一句没有句号"
 
 
-def characters(parts: list[str]) -> list[int]:
+def characters(parts: Sequence[str]) -> list[int]:
     return [len(part) for part in parts]
 
 
 @pytest.mark.parametrize("module", [texts, bm25, trim, training_command])
-def test_examples_of_docstrings(module: object) -> None:
+def test_examples_of_docstrings(module: ModuleType) -> None:
     results = doctest.testmod(module)
     assert results.attempted and not results.failed
 

@@ -9,6 +9,7 @@ import pytest
 from bge_cpu.bench import Measured, measure, recommendation, usual
 
 
+@pytest.mark.slow
 def test_a_mode_that_cannot_run_is_named_with_its_reason(tmp_path: Path, tiny_xlmr: Path) -> None:
     found = measure(
         "onnx", {"model": str(tmp_path)}, lengths=[32], threads=[1], seconds=0, runs=1, progress=lambda point: None

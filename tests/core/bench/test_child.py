@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,24 @@ from bge_cpu.bench.child import pair_of
 from bge_cpu.checkpoint import MINI
 
 
+@pytest.mark.slow
 def test_each_number_of_threads_is_measured_with_an_engine_of_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
     timed = []
 
     class Counting(Reranker):
         """Notes how many threads the engine has that scores more than a warm-up."""
 
+        threads: int
+
         @classmethod
-        def load(cls, *, threads: int, mode: str, model: Path) -> "Counting":
-            found = Reranker.load(model, mode=mode, threads=threads)
+        def load(cls, model: str | Path = MINI, *, threads: int | None = None, **options: Any) -> "Counting":
+            found = Reranker.load(model, threads=threads, **options)
             counting = cls(found.tokenizer, found.engine)
-            counting.threads = threads
+            counting.threads = threads or 0
             return counting
 
-        def score(self, pairs: list[tuple[str, str]], **options: Any) -> list[float]:
+        def score(self, pairs: Iterable[tuple[str, str]], **options: Any) -> list[float]:
+            pairs = list(pairs)
             timed.append((self.threads, len(pairs)))
             return super().score(pairs, **options)
 

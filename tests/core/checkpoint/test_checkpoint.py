@@ -136,6 +136,7 @@ def test_settings_that_onnx_does_not_know_are_refused(folder: Path, changes: dic
         Reranker.load(folder, mode="onnx")
 
 
+@pytest.mark.slow
 @needs_torch
 def test_pickled_weights_are_never_opened(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
@@ -143,6 +144,7 @@ def test_pickled_weights_are_never_opened(folder: Path) -> None:
         Reranker.load(folder, mode="fp32")
 
 
+@pytest.mark.slow
 @needs_torch
 def test_code_of_a_checkpoint_is_never_run(folder: Path) -> None:
     edit_config(folder, model_type="evil", auto_map={"AutoModelForSequenceClassification": "evil.Evil"})

@@ -15,6 +15,7 @@ import pytest
 from bge_cpu import Reranker
 from bge_cpu.export import export
 
+pytestmark = pytest.mark.slow
 COMMIT = "c0ffee" * 6 + "cafe"
 REPO = "someone/tiny-reranker"
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from bge_cpu.bench import Measured
@@ -14,6 +15,7 @@ def run(*arguments: str) -> tuple[int, str]:
     return done.exit_code, done.output + ("" if done.exception is None else str(done.exception))
 
 
+@pytest.mark.slow
 def test_measures_modes_and_draws_them(tiny_xlmr: Path, tmp_path: Path) -> None:
     chart, figures = tmp_path / "bench.svg", tmp_path / "bench.json"
     code, output = run(
@@ -25,7 +27,8 @@ def test_measures_modes_and_draws_them(tiny_xlmr: Path, tmp_path: Path) -> None:
     assert [result.mode for result in results] == ["onnx", "onnx-int8"]
     for result in results:
         assert result.refused is None
-        assert set(result.ms_by_length) == {"32", "256"}  # as JSON writes them
+        lengths: set[object] = set(result.ms_by_length)
+        assert lengths == {"32", "256"}  # as JSON writes them
         assert all(value > 0 for value in [*result.ms_by_length.values(), *result.rate_by_threads.values()])
         assert result.load_seconds > 0 and result.peak_gb is not None and 0.01 < result.peak_gb < 2
     assert "Use mode=" in output
@@ -43,6 +46,7 @@ def test_wrong_options_are_refused_before_anything_runs(tmp_path: Path) -> None:
         assert code == 1 and reason in output  # 1: CliRunner's code for any error
 
 
+@pytest.mark.slow
 def test_nothing_can_run(tiny_xlmr: Path) -> None:
     code, output = run("--model", str(tiny_xlmr), "--mode", "onnx-int8", "--min-fidelity", "1")
     assert code == 1 and "ranks too unlike float32" in output and "no mode could run" in output

@@ -4,11 +4,14 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from bge_cpu import Reranker
 from bge_cpu.quantization.artifacts import artifacts
 from tests.commands import COMMAND
 
 
+@pytest.mark.slow
 def test_cache_list_and_prune(tiny_xlmr: Path, tmp_path: Path) -> None:
     Reranker.load(tiny_xlmr, mode="onnx-int8", cache_dir=tmp_path, min_fidelity=None)
     (tmp_path / ".left.abc").mkdir()

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bge_cpu.engines import DEFAULT_MODE
 from bge_cpu.export import export
 from tests.commands import COMMAND
@@ -49,6 +51,7 @@ def test_the_table_fits_80_columns(tiny_xlmr: Path) -> None:
     assert "mode onnx runs" in done.stdout.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_model_not_cached_and_no_hub(tmp_path: Path) -> None:
     done = run("--json", "--mode", "onnx", HF_HUB_CACHE=str(tmp_path))
     assert done.returncode == 0, done.stderr
@@ -88,6 +91,7 @@ def test_the_cache_that_was_named_is_looked_at(tiny_xlmr: Path, tmp_path: Path) 
     assert check["found"].startswith(f"{tmp_path}/file/cache cannot be written")
 
 
+@pytest.mark.slow
 def test_exit_codes(tmp_path: Path) -> None:
     assert run("--model", tmp_path).returncode == 1
     wrong = run("--mode", "int4")

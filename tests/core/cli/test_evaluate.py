@@ -28,12 +28,23 @@ def fruit(tmp_path: Path) -> Path:
     return beir(tmp_path / "fruit", CORPUS, QUERIES, QRELS)
 
 
+@pytest.mark.slow
 def test_as_a_process_with_two_modes(fruit: Path, tiny_xlmr: Path, tmp_path: Path) -> None:
     other = beir(tmp_path / "fruit 2", CORPUS, QUERIES | {"q1": "apples " * 600}, QRELS)
     (other / "candidates.tsv").write_text("q1\td1\nq1\td2\nq3\td2\n")
     files = ["--json", tmp_path / "out.json", "--runs", tmp_path / "new/runs", "--chart", tmp_path / "chart.svg"]
-    command = [*COMMAND, "evaluate", fruit, other]
-    command += ["--model", tiny_xlmr, "--mode", "onnx", "--mode", "onnx-int8", "--candidates", "3", *files]
+    command = [*COMMAND, "evaluate", str(fruit), str(other)]
+    command += [
+        "--model",
+        str(tiny_xlmr),
+        "--mode",
+        "onnx",
+        "--mode",
+        "onnx-int8",
+        "--candidates",
+        "3",
+        *map(str, files),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -124,7 +135,7 @@ def test_a_missing_package_names_the_extra(tmp_path: Path, missing: str) -> None
         "from bge_cpu.cli import main\n"
         "main(['evaluate', sys.argv[2], '--model', 'unused', '--chart', sys.argv[2] + '/chart.svg'])"
     )
-    command = [sys.executable, "-c", script, missing, beir(tmp_path / "set", CORPUS, QUERIES, QRELS)]
+    command = [sys.executable, "-c", script, missing, str(beir(tmp_path / "set", CORPUS, QUERIES, QRELS))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: evaluation needs {missing}, which is not installed\n")

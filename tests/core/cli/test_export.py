@@ -19,16 +19,17 @@ def test_a_write_error_leaves_nothing(tiny_xlmr: Path, tmp_path: Path) -> None:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
         "main(['export', *sys.argv[1:], '--mode', 'onnx'])"
     )
-    command = [sys.executable, "-c", script, tiny_xlmr, tmp_path / "out"]
+    command = [sys.executable, "-c", script, str(tiny_xlmr), str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {tmp_path / 'out'} cannot be written: File too large\nhint: ")
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_command_line(tiny_xlmr: Path, tmp_path: Path) -> None:
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*COMMAND, "export", *arguments], capture_output=True, text=True, timeout=120)
+        return subprocess.run([*COMMAND, "export", *map(str, arguments)], capture_output=True, text=True, timeout=120)
 
     out = tmp_path / "new" / "out"
     done = run(tiny_xlmr, out, "--mode", "onnx")

@@ -22,12 +22,23 @@ def test_rank_as_json(tiny_xlmr: Path) -> None:
     assert result["document"] == ["a bear", "竹子"][result["index"]]
 
 
+@pytest.mark.slow
 def test_rank_sources_agree(tiny_xlmr: Path, tmp_path: Path) -> None:
     documents = ["a bear", "", "竹子 and bamboo"]
     (tmp_path / "lines.txt").write_text("\ufeff" + "\n".join(documents) + "\n", encoding="utf-8")
     records = "\n\n".join(json.dumps({"id": 1, "text": document}) for document in documents)
     (tmp_path / "records.jsonl").write_text(records)
-    common = ["--model", tiny_xlmr, "--json", "--normalize", "none", "--threads", "1", "--mode", "onnx"]
+    common: list[str | Path] = [
+        "--model",
+        tiny_xlmr,
+        "--json",
+        "--normalize",
+        "none",
+        "--threads",
+        "1",
+        "--mode",
+        "onnx",
+    ]
     outputs = [
         run("rank", "panda", *documents, *common),
         run("rank", "panda", "--file", tmp_path / "lines.txt", *common),
@@ -50,9 +61,10 @@ def test_rank_shows_a_table_and_warns_of_truncation(tiny_xlmr: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_line_ends_are_the_same_from_a_file_and_stdin(tiny_xlmr: Path, tmp_path: Path) -> None:
     (tmp_path / "lines.txt").write_bytes(b"one\r\ntwo\rtoo\n")
-    common = ["rank", "panda", "--model", tiny_xlmr, "--mode", "onnx", "--json"]
+    common: list[str | Path] = ["rank", "panda", "--model", tiny_xlmr, "--mode", "onnx", "--json"]
     outputs = [
         run(*common, "--file", tmp_path / "lines.txt").stdout,
         run(*common, stdin=b"one\r\ntwo\rtoo\n").stdout,
@@ -66,6 +78,7 @@ def test_the_table_shows_all_that_were_asked_for(tiny_xlmr: Path) -> None:
     assert done.stdout.count("a bear") == 30
 
 
+@pytest.mark.slow
 def test_closed_stdin_and_a_full_device_are_no_tracebacks(tiny_xlmr: Path) -> None:
     command = f"{' '.join(map(shlex.quote, COMMAND))} rank panda --model {tiny_xlmr} --mode onnx"
     closed = subprocess.run(f"{command} <&-", shell=True, capture_output=True, text=True)
@@ -81,6 +94,7 @@ def test_no_documents_is_an_empty_ranking(tiny_xlmr: Path) -> None:
     assert json.loads(done.stdout)["results"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "stdin", "code", "message"),
     [

@@ -19,6 +19,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tin
     return lambda *arguments, model=tiny_xlmr: call("verify", "--model", model, *arguments)
 
 
+@pytest.mark.slow
 @needs_torch
 def test_the_figures_are_those_of_the_modes(run: Call, tiny_xlmr: Path, tmp_path: Path) -> None:
     documents = [f"panda number {number} 竹子" + " and bamboo" * number for number in range(12)]
@@ -115,7 +116,7 @@ def test_an_exported_folder_has_nothing_to_compare_with(run: Call, tiny_xlmr: Pa
 
 @pytest.mark.model
 def test_int8_of_a_trained_checkpoint_is_good_enough(mini: Path) -> None:
-    command = [*COMMAND, "verify", "--model", mini]
+    command = [*COMMAND, "verify", "--model", str(mini)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "✓ onnx-int8 is good enough here" in done.stdout

@@ -9,7 +9,7 @@ from bge_cpu.quantization.fidelity import spearman
 from tests.modes import needs_bf16, needs_torch
 from tests.pairs import logits
 
-pytestmark = needs_torch
+pytestmark = [needs_torch, pytest.mark.slow]
 
 
 @pytest.mark.model

@@ -7,13 +7,14 @@ import pytest
 from bge_cpu import Reranker
 from tests import checkpoints
 
-torch = pytest.importorskip("torch", reason="compares with PyTorch's logits")
-transformers = pytest.importorskip("transformers", reason="compares with transformers")
+pytestmark = pytest.mark.slow
 
 TOLERANCE = 1e-4
 
 
 def test_fp32_runs_other_architectures_of_transformers(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="compares with PyTorch's logits")
+    transformers = pytest.importorskip("transformers", reason="compares with transformers")
     torch.manual_seed(0)
     config = transformers.DistilBertConfig(
         vocab_size=checkpoints.VOCABULARY, dim=32, n_layers=2, n_heads=2, hidden_dim=64, num_labels=1

@@ -11,8 +11,7 @@ from bge_cpu.quantization.fidelity import spearman
 from tests.modes import needs_torch
 from tests.pairs import MANY, logits
 
-pytestmark = needs_torch
-every_linear = pytest.importorskip("every_linear", reason="needs the extra torch")  # of benchmarks/
+pytestmark = [needs_torch, pytest.mark.slow]
 
 
 @pytest.mark.model
@@ -25,6 +24,7 @@ def test_dynamic_int8_of_pytorch_is_close_enough(mini: Path, real_pairs: list[tu
     assert {str(tensor.dtype) for tensor in tensors.values()} == {"int8", "float32"}
     assert not any("output.dense" in name and "attention" not in name for name in tensors)
 
+    every_linear = pytest.importorskip("every_linear", reason="needs the extra torch")  # of benchmarks/
     articles = every_linear.load(mini, threads=2).score(real_pairs)
     assert ours >= 0.98
     assert spearman(reference, np.array(articles, np.float32)) < ours

@@ -8,17 +8,18 @@ import tokenizers
 from huggingface_hub import try_to_load_from_cache
 
 from bge_cpu import Reranker
-from tests import checkpoints
+from tests import checkpoints, modes
 
-torch = pytest.importorskip("torch", reason="compares with PyTorch's logits")
-transformers = pytest.importorskip("transformers", reason="compares with transformers")
+pytestmark = pytest.mark.slow
 
-MODES = ["fp32", "onnx"]
+MODES = modes.params("fp32", "onnx")
 TOLERANCE = 1e-4
 
 
 def reference(folder: Path, pairs: list[tuple[str, str]]) -> list[float]:
     """What transformers says, from the pair encoding of the tokenizers library itself."""
+    torch = pytest.importorskip("torch", reason="compares with PyTorch's logits")
+    transformers = pytest.importorskip("transformers", reason="compares with transformers")
     tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     model = transformers.AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
     logits = []

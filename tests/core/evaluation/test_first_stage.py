@@ -84,6 +84,7 @@ def task(tmp_path: Path) -> Task:
 
 
 # The data's README has 0.310 for cranfield, with the excluded documents and each of a query's words counted once.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "ndcg"), [("xquad_zh", 0.967), ("stard_zh", 0.472), ("cranfield", 0.362), ("trec_dl19", 0.506)]
 )

@@ -112,6 +112,7 @@ def test_a_half_artifact_is_noticed_and_mended(tiny_xlmr: Path, tmp_path: Path, 
         load(tiny_xlmr, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 8])
 def test_many_processes_at_once_build_one(tiny_xlmr: Path, tmp_path: Path, processes: int) -> None:
     children = [start(tiny_xlmr, tmp_path) for _ in range(processes)]

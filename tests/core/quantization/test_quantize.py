@@ -20,8 +20,8 @@ def test_equalizing_changes_nothing_in_float() -> None:
     rng = np.random.default_rng(0)
     value, bias, output = rng.standard_normal((8, 16)), rng.standard_normal(8), rng.standard_normal((16, 8))
     value[3], bias[3], output[:, 3] = value[3] * 50, bias[3] * 50, output[:, 3] / 50
-    value[4] = 0
-    balanced, balanced_bias, balanced_output = equalize(value, bias, output)
+    value[4] = 0  # all in float64, to compare closely
+    balanced, balanced_bias, balanced_output = equalize(value, bias, output)  # type: ignore[arg-type]
     x = rng.standard_normal((5, 16))
     expected = (x @ value.T + bias) @ output.T
     assert np.allclose((x @ balanced.T + balanced_bias) @ balanced_output.T, expected)
