@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Where `make bench` writes its 2.3 GB checkpoint.
 BENCH ?= $(or $(TMPDIR),/tmp)/bge-cpu-bench
 
-.PHONY: install demo lint test bench clean
+.PHONY: install demo lint test test-fast bench clean
 
 install: .venv/.dev
 
@@ -28,6 +28,10 @@ lint: .venv/.dev
 
 test: .venv/.dev
 	$(BIN)/pytest
+
+# The daily loop: no trained weights, no Hub, no training, no PyTorch.
+test-fast: .venv/.dev
+	$(BIN)/pytest -m 'not (model or hub or slow)' --ignore=tests/training
 
 bench: .venv/.dev
 	$(BIN)/python -m pip install --quiet --group benchmark

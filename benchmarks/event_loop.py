@@ -9,8 +9,6 @@ as there are CPUs count in an endless loop, since on busy CPUs any task is late 
 
 import argparse
 import asyncio
-import gzip
-import json
 import os
 import subprocess
 import sys
@@ -21,6 +19,7 @@ from typing import Any
 
 from langchain_core.documents import Document
 
+from bge_cpu.evaluation import read
 from langchain_bge_cpu import BgeCpuRerank
 
 DATA = Path(__file__).resolve().parents[2] / "shared/data/eval/xquad_en"
@@ -64,9 +63,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path)
     options = parser.parse_args()
-    with gzip.open(DATA / "corpus.jsonl.gz", "rt", encoding="utf-8") as lines:
-        documents = [Document(json.loads(line)["text"]) for line in lines]
-    queries = [json.loads(line)["text"] for line in (DATA / "queries.jsonl").read_text(encoding="utf-8").splitlines()]
+    found = read(DATA)
+    documents, queries = [Document(text) for text in found.documents.values()], list(found.queries.values())
     compressor = BgeCpuRerank(model=options.checkpoint, min_fidelity=None, preload=True)
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
     try:

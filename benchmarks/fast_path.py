@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 from unittest import mock
 
 import onnxruntime
@@ -37,7 +38,7 @@ MEMORY_AT = 500  # pairs
 def attention_share(load: Callable[..., Reranker], length: int) -> float:
     """MultiHeadAttention's share of the time in kernels, as ONNX Runtime's profiler has it."""
 
-    class Profiled(onnxruntime.SessionOptions):
+    class Profiled(onnxruntime.SessionOptions):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.enable_profiling, self.profile_file_prefix = True, str(Path(folder, "profile"))
@@ -48,7 +49,7 @@ def attention_share(load: Callable[..., Reranker], length: int) -> float:
         pair = pair_of(reranker, length)
         for _ in range(RUNS):
             reranker.score([pair])
-        events = json.loads(Path(reranker.engine._single.end_profiling()).read_text())
+        events = json.loads(Path(cast(onnx.OnnxEngine, reranker.engine)._single.end_profiling()).read_text())
     runs = [event for event in events if event.get("name") == "model_run"]
     kernels = [event for event in events if event.get("name", "").endswith("_kernel_time")]
     spent: Counter[str] = Counter()
@@ -62,9 +63,9 @@ def overhead(reranker: Reranker, pairs: list[tuple[str, str]]) -> float:
     """Seconds that a pair takes outside of ONNX Runtime: Python, tokenizer, queues."""
     inside: list[float] = []
 
-    def timed(engine: onnx.OnnxEngine, session: object, pairs: object) -> object:
+    def timed(*arguments: Any) -> Any:
         start = time.perf_counter()
-        logits = run(engine, session, pairs)
+        logits = run(*arguments)
         inside.append(time.perf_counter() - start)
         return logits
 
@@ -79,7 +80,8 @@ def overhead(reranker: Reranker, pairs: list[tuple[str, str]]) -> float:
 
 def resident_mb() -> float:
     """Resident memory now, in 10^6 bytes."""
-    return int(re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024 / 1e6
+    (kilobytes,) = re.findall(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())
+    return int(kilobytes) * 1024 / 1e6
 
 
 def growth(reranker: Reranker, pairs: int) -> tuple[float, float]:

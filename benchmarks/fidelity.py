@@ -9,7 +9,6 @@ artifacts are built anew in a temporary folder, without the gate, so that what i
 """
 
 import argparse
-import importlib
 import json
 import math
 import tempfile
@@ -20,10 +19,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import every_linear
 import numpy as np
+from contest.child import Pair
+from contest.data import DATA, RELEVANT, Collection
 from numpy.typing import NDArray
-from peers.child import Pair
-from peers.data import DATA, RELEVANT, Collection
 from rich import box
 from rich.console import Console
 from rich.progress import track
@@ -48,9 +48,7 @@ def score(checkpoint: Path, mode: str, pairs: Sequence[Pair]) -> dict[Pair, floa
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of truncation: it is counted once, for all modes
         if mode == EVERY_LINEAR:
-            opened, int8 = open_checkpoint(checkpoint), importlib.import_module("bge_cpu.engines.int8")
-            tokenizer, threads = PairTokenizer.load(opened.tokenizer), available_cpus()
-            reranker = Reranker(tokenizer, int8.load(opened, threads=threads, every_linear=True))
+            reranker = every_linear.load(checkpoint, threads=available_cpus())
         else:
             reranker = Reranker.load(checkpoint, mode=mode, cache_dir=folder, min_fidelity=None)
         chunks = [pairs[start : start + AT_ONCE] for start in range(0, len(pairs), AT_ONCE)]

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 VOCABULARY, HIDDEN, LAYERS, HEADS, INTERMEDIATE, POSITIONS = 250_002, 1_024, 24, 16, 4_096, 8_194
@@ -83,10 +84,11 @@ def norm(name: str) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield f"{name}.bias", (HIDDEN,)
 
 
-def random_tensor(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+def random_tensor(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
     """Initial values as BERT draws them: normal matrices (0.02), norms 1 and biases 0."""
     if len(shape) == 2:
-        return rng.standard_normal(shape, dtype=np.float32) * np.float32(0.02)
+        drawn: NDArray[np.float32] = rng.standard_normal(shape, dtype=np.float32) * np.float32(0.02)
+        return drawn
     return np.full(shape, 1.0 if name.endswith("LayerNorm.weight") else 0.0, dtype=np.float32)
 
 

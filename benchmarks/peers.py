@@ -2,7 +2,7 @@
 
 Contenders: the article's three scripts, ONNX Runtime's stock INT8, sentence-transformers (PyTorch, OpenVINO INT8),
 FlagEmbedding, fastembed, OpenVINO INT8 one pair at a time, and bge-cpu in every mode. Each lives in a process and a
-virtual environment of its own; those are made from benchmarks/peers/*.txt under --work-dir, and kept. Where PyTorch's
+virtual environment of its own; those are made from benchmarks/contest/*.txt under --work-dir, and kept. Where PyTorch's
 CPU build comes from is pip's business: set PIP_EXTRA_INDEX_URL if a plain `pip install torch` brings CUDA's.
 
 All contenders are loaded, one after another, and sleep; for each work, rounds go through all of them by turns, and the
@@ -21,16 +21,16 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from peers.bench import Bench
-from peers.ceilings import Ceilings
-from peers.contenders import BASELINE, CONTENDERS
-from peers.data import DATA
-from peers.entrant import Entrant
-from peers.measure import measure
-from peers.report import plot, show
-from peers.results import commit, contenders, machine, size
-from peers.sample import Sample
-from peers.works import WORKS, Chooser
+from contest.bench import Bench
+from contest.ceilings import Ceilings
+from contest.contenders import BASELINE, CONTENDERS
+from contest.data import DATA
+from contest.entrant import Entrant
+from contest.measure import measure
+from contest.report import plot, show
+from contest.results import commit, contenders, machine, size
+from contest.sample import Sample
+from contest.works import WORKS, Chooser
 
 WORK_DIR = Path(tempfile.gettempdir(), "bge-cpu-bench")
 

@@ -1,12 +1,18 @@
-"""Tiny random checkpoints of the supported architectures, with real tokenizers, made on the spot, always the same."""
+"""Tiny random checkpoints of the supported architectures, with real tokenizers, made on the spot, always the same.
+
+Neither PyTorch nor transformers is needed: the tensors are drawn with numpy, as transformers initialises them, and
+written as transformers would write them.
+"""
 
 import json
 import random
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import tokenizers
-import torch
-import transformers
+from numpy.typing import NDArray
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 SENTENCES = [
@@ -23,11 +29,23 @@ SENTENCES = [
 ]
 VOCABULARY = 400
 POSITIONS = 512
+HIDDEN, LAYERS, HEADS, INTERMEDIATE = 64, 3, 4, 128
+SEED = 3
+SPREAD = 0.3
+"""The standard deviation of matrices and embeddings: so large that logits spread over a few units.
+
+With this seed INT8 ranks much like float32, as trained weights do; most random ones lose more.
+"""
+
 CLASSES = {
-    "xlm-roberta": (transformers.XLMRobertaConfig, transformers.XLMRobertaForSequenceClassification),
-    "roberta": (transformers.RobertaConfig, transformers.RobertaForSequenceClassification),
-    "bert": (transformers.BertConfig, transformers.BertForSequenceClassification),
+    "xlm-roberta": "XLMRobertaForSequenceClassification",
+    "roberta": "RobertaForSequenceClassification",
+    "bert": "BertForSequenceClassification",
 }
+_NAMES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+"""How weights can be stored: as config.json names it, and as safetensors files do."""
+
+Tensors = Mapping[str, NDArray[Any]]
 
 
 def tokenizer(family: str) -> tokenizers.Tokenizer:
@@ -55,13 +73,13 @@ def tokenizer(family: str) -> tokenizers.Tokenizer:
         made = tokenizers.Tokenizer(models.BPE())
         made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-        trainer = trainers.BpeTrainer(
+        bpe_trainer = trainers.BpeTrainer(
             vocab_size=VOCABULARY,
             special_tokens=special,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
-        made.train_from_iterator(SENTENCES, trainer)
+        made.train_from_iterator(SENTENCES, bpe_trainer)
         made.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
     else:
         # WordPiece's trainer settles ties at random: so all characters, and as many words as there is room for.
@@ -84,29 +102,112 @@ def tokenizer(family: str) -> tokenizers.Tokenizer:
     return made
 
 
-def make(
-    folder: Path, family: str, *, positions: int = POSITIONS, labels: int = 1, dtype: torch.dtype = torch.float32
-) -> Path:
-    """Write a tiny checkpoint whose logits spread over a few units; `positions` is the longest pair in tokens."""
-    offset = 0 if family == "bert" else 2
-    configuration, model = CLASSES[family]
-    torch.manual_seed(0)
-    config = configuration(
-        vocab_size=VOCABULARY,
-        hidden_size=64,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        intermediate_size=128,
-        max_position_embeddings=positions + offset,
-        type_vocab_size=2 if family == "bert" else 1,
-        initializer_range=0.3,
-        num_labels=labels,
-        pad_token_id=0 if family == "bert" else 1,
-    )
-    model(config).to(dtype).save_pretrained(folder)
-    made = tokenizer(family)
-    made.save(str(folder / "tokenizer.json"))
+def make(folder: Path, family: str, *, positions: int = POSITIONS, dtype: str = "float32") -> Path:
+    """Write a tiny checkpoint whose logits spread over a few units.
+
+    Args:
+        folder: Where; made if need be.
+        family: "xlm-roberta", "roberta" or "bert".
+        positions: The longest pair in tokens.
+        dtype: How the weights are stored: "float32", "float16" or "bfloat16".
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = config(family, positions=positions, dtype=dtype)
+    (folder / "config.json").write_text(json.dumps(settings, indent=1))
+    save(dict(_tensors(settings)), folder / "model.safetensors", dtype=dtype)
+    tokenizer(family).save(str(folder / "tokenizer.json"))
     return folder
+
+
+def config(family: str, *, positions: int = POSITIONS, dtype: str = "float32") -> dict[str, Any]:
+    """The config.json of a tiny checkpoint, as transformers writes it."""
+    bert = family == "bert"
+    return {
+        "architectures": [CLASSES[family]],
+        "model_type": family,
+        "dtype": dtype,
+        "hidden_act": "gelu",
+        "hidden_size": HIDDEN,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "intermediate_size": INTERMEDIATE,
+        "layer_norm_eps": 1e-12,
+        "max_position_embeddings": positions + (0 if bert else 2),
+        "pad_token_id": 0 if bert else 1,
+        "type_vocab_size": 2 if bert else 1,
+        "vocab_size": VOCABULARY,
+        "id2label": {"0": "LABEL_0"},
+        "label2id": {"LABEL_0": 0},
+    }
+
+
+def save(tensors: Tensors, file: Path, *, dtype: str = "float32") -> None:
+    """Write float32 tensors as a safetensors file of the given type; by hand, for numpy has no bfloat16."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    data = b""
+    for name, tensor in tensors.items():
+        stored = _stored(tensor, dtype).tobytes()
+        offsets = [len(data), len(data) + len(stored)]
+        header[name] = {"dtype": _NAMES[dtype], "shape": tensor.shape, "data_offsets": offsets}
+        data += stored
+    text = json.dumps(header).encode()
+    text = text.ljust(-(-len(text) // 8) * 8)
+    file.write_bytes(len(text).to_bytes(8, "little") + text + data)
+
+
+def _stored(tensor: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Float32 values in another type; those of bfloat16 as the upper halves of float32, rounded to nearest even."""
+    if dtype != "bfloat16":
+        return tensor.astype(dtype)
+    bits = tensor.astype(np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def _tensors(settings: Mapping[str, Any]) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Weights as transformers draws them: normal matrices, norms of 1, biases of 0, no embedding for padding."""
+    rng = np.random.default_rng(SEED)
+    for name, shape in _shapes(settings):
+        if len(shape) == 2:
+            drawn = rng.standard_normal(shape, dtype=np.float32) * np.float32(SPREAD)
+            if name.endswith("word_embeddings.weight"):
+                drawn[settings["pad_token_id"]] = 0
+            yield name, drawn
+        else:
+            yield name, np.full(shape, 1.0 if name.endswith("LayerNorm.weight") else 0.0, np.float32)
+
+
+def _shapes(settings: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The names of all tensors, and their shapes."""
+    bert = settings["model_type"] == "bert"
+    prefix = "bert" if bert else "roberta"
+
+    def linear(name: str, rows: int, columns: int = HIDDEN) -> Iterator[tuple[str, tuple[int, ...]]]:
+        yield f"{name}.weight", (rows, columns)
+        yield f"{name}.bias", (rows,)
+
+    def norm(name: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+        yield f"{name}.LayerNorm.weight", (HIDDEN,)
+        yield f"{name}.LayerNorm.bias", (HIDDEN,)
+
+    embeddings = f"{prefix}.embeddings"
+    for table, rows in (
+        ("word", settings["vocab_size"]),
+        ("position", settings["max_position_embeddings"]),
+        ("token_type", settings["type_vocab_size"]),
+    ):
+        yield f"{embeddings}.{table}_embeddings.weight", (rows, HIDDEN)
+    yield from norm(embeddings)
+    for number in range(settings["num_hidden_layers"]):
+        layer = f"{prefix}.encoder.layer.{number}"
+        for part in ("query", "key", "value"):
+            yield from linear(f"{layer}.attention.self.{part}", HIDDEN)
+        yield from linear(f"{layer}.attention.output.dense", HIDDEN)
+        yield from norm(f"{layer}.attention.output")
+        yield from linear(f"{layer}.intermediate.dense", INTERMEDIATE)
+        yield from linear(f"{layer}.output.dense", HIDDEN, INTERMEDIATE)
+        yield from norm(f"{layer}.output")
+    yield from linear("bert.pooler.dense" if bert else "classifier.dense", HIDDEN)
+    yield from linear("classifier" if bert else "classifier.out_proj", 1)
 
 
 def text(tokens: int, seed: int, words: tuple[str, ...] = tuple(" ".join(SENTENCES).split())) -> str:

@@ -6,11 +6,11 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-import checkpoints
 import pytest
 
 from bge_cpu import Reranker
 from bge_cpu.checkpoint import MINI
+from tests import checkpoints
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -12,7 +12,9 @@ import pytest
 import bge_cpu
 import langchain_bge_cpu
 import llamaindex_bge_cpu
-from bge_cpu.engines import MODES
+from bge_cpu.engines import INT8_MODES, MODES
+from tests import modes
+from tests.modes import needs_torch
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -68,6 +70,8 @@ def test_a_missing_framework_names_the_extra(tiny_xlmr: Path) -> None:
     assert "pip install 'bge-cpu[torch]'" in done.stdout
 
 
+@pytest.mark.slow
+@needs_torch
 def test_a_framework_that_fails_to_import_says_so(tiny_xlmr: Path, tmp_path: Path) -> None:
     (tmp_path / "transformers.py").write_text("raise ImportError('Keras 3 is not supported')")
     done = run(
@@ -81,7 +85,8 @@ def test_a_framework_that_fails_to_import_says_so(tiny_xlmr: Path, tmp_path: Pat
     assert "USE_TF=0" in done.stdout
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", modes.params(*MODES))
 def test_a_broken_keras_and_tensorflow_on_the_path_do_no_harm(tiny_xlmr: Path, tmp_path: Path, mode: str) -> None:
     for name in ("keras", "tf_keras", "tensorflow"):
         (tmp_path / name).mkdir()
@@ -100,12 +105,14 @@ def test_a_broken_keras_and_tensorflow_on_the_path_do_no_harm(tiny_xlmr: Path, t
     assert done.stdout.splitlines() == ["1", "[]"], done.stderr
 
 
-def test_each_mode_is_a_module_with_load_and_its_imports_at_the_top() -> None:
+def test_each_mode_is_a_module_with_its_loader_and_its_imports_at_the_top() -> None:
     engines = ROOT / "core/bge_cpu/engines"
-    assert {file.stem.replace("_", "-") for file in engines.glob("*.py")} - {"--init--"} == set(MODES)
+    shared = {"--init--", "--main--", "gated"}
+    assert {file.stem.replace("_", "-") for file in engines.glob("*.py")} - shared == set(MODES)
     for mode in MODES:
         tree = ast.parse((engines / f"{mode.replace('-', '_')}.py").read_text())
-        assert any(isinstance(node, ast.FunctionDef) and node.name == "load" for node in tree.body)
+        public = {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name[0] != "_"}
+        assert {"recipe", "from_file"} == public if mode in INT8_MODES else "load" in public
         imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
         assert all(node in tree.body for node in imports)
 
@@ -124,6 +131,7 @@ def test_the_adapters_differ_in_what_their_frameworks_expect_only() -> None:
     assert llamaindex_bge_cpu.__all__ == ["BgeCpuRerank"]
 
 
+@pytest.mark.slow
 def test_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)

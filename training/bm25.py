@@ -1,4 +1,8 @@
-"""BM25 over words, Chinese ones as jieba cuts them: the score of every text, to mine and to teach with."""
+"""BM25 over words, Chinese ones as jieba cuts them: the score of every text, to mine and to teach with.
+
+It is not `bge_cpu.evaluation.bm25`, which takes pairs of neighbouring characters for Chinese words: `mini` was taught
+with these scores, and their weight in the teacher's (`mine.BM25_WEIGHT`) was chosen for them. The formula is the same.
+"""
 
 import logging
 import re
@@ -8,6 +12,8 @@ import bm25s
 import jieba
 import numpy as np
 from numpy.typing import NDArray
+
+from bge_cpu.evaluation.bm25 import K1, B
 
 _WORD = re.compile(r"[a-z0-9]+|[\u3400-\u9fff]+")
 
@@ -28,7 +34,7 @@ def words(text: str) -> list[str]:
 
 
 class Index:
-    """BM25 (k1 0.9, b 0.4) over some texts.
+    """BM25 over some texts, with the parameters of `bge_cpu.evaluation`.
 
     Args:
         texts: The texts; at least one.
@@ -36,7 +42,7 @@ class Index:
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._size = len(texts)
-        self._model = bm25s.BM25(k1=0.9, b=0.4)
+        self._model = bm25s.BM25(k1=K1, b=B)
         self._model.index([words(text) for text in texts], show_progress=False)
 
     def scores(self, query: str) -> NDArray[np.float32]:

@@ -3,7 +3,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import checkpoints
 import numpy as np
 import pytest
 import tokenizers
@@ -11,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bge_cpu import CheckpointError, InputError
-from bge_cpu.tokenizer import PairTokenizer, split
+from bge_cpu.tokenizer import PairTokenizer
+from tests import checkpoints
 
 FAMILIES = ["xlm-roberta", "roberta", "bert"]
 TOKENIZERS = {family: checkpoints.tokenizer(family) for family in FAMILIES}
+
 TEXTS = st.text(
     st.characters(exclude_categories=["Cs"]) | st.sampled_from(list("abc 。的\n\t\u3000") * 3), max_size=200
 )
@@ -30,25 +31,6 @@ def test_as_the_library_encodes_pairs(family: str, query: str, document: str) ->
     assert pair.type_ids.tolist() == expected.type_ids
     assert pair.truncated_tokens == 0
     assert pair.ids.dtype == pair.type_ids.dtype == np.int64
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("size", [60, 100, 300])
-def test_pieces_encode_as_the_whole(family: str, size: int) -> None:
-    text = "  leading, " + checkpoints.text(200, seed=1) + "   runs  of\n\n white \t space\u3000" + "end "
-    pieces = list(split(text, size))
-    assert "".join(pieces) == text
-    assert max(map(len, pieces)) <= size
-    tokenizer = TOKENIZERS[family]
-    ids = [token for piece in pieces for token in tokenizer.encode(piece, add_special_tokens=False).ids]
-    assert ids == tokenizer.encode(text, add_special_tokens=False).ids
-
-
-@given(text=TEXTS, size=st.integers(1, 30))
-def test_split_loses_nothing(text: str, size: int) -> None:
-    pieces = list(split(text, size))
-    assert "".join(pieces) == text
-    assert all(len(piece) <= size for piece in pieces)
 
 
 def reference_truncation(tokenizer: tokenizers.Tokenizer, query: str, document: str, max_length: int) -> list[int]:

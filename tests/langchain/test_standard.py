@@ -31,11 +31,11 @@ class Reranked(ContextualCompressionRetriever):
     """Maps the suite's `k` to `top_n`, also where `invoke` is given one."""
 
     def __init__(self, k: int = 3, **kwargs: Any) -> None:
-        compressor = BgeCpuRerank(model=MODEL[0], mode="onnx", top_n=k)
+        compressor = BgeCpuRerank(model=str(MODEL[0]), mode="onnx", top_n=k)
         super().__init__(base_retriever=Words(), base_compressor=compressor, **kwargs)
 
     def _get_relevant_documents(
-        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None, **kwargs: Any
     ) -> list[Document]:
         if k is None:
             return super()._get_relevant_documents(query, run_manager=run_manager)

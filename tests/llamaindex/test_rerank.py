@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkpoints import text
 from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload, LlamaDebugHandler
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
@@ -26,6 +25,8 @@ from pydantic import ValidationError
 
 from bge_cpu import InputError, Reranker
 from llamaindex_bge_cpu import BgeCpuRerank
+from tests import fakes
+from tests.checkpoints import text
 
 QUERY = "which river runs through the town?"
 
@@ -117,7 +118,7 @@ def test_without_metadata_to_add_nodes_are_not_copied(tiny_reranker: Reranker) -
 def test_span_counts_in_the_nodes_own_text(tiny_xlmr: Path) -> None:
     long = text(3000, 3)
     node = NodeWithScore(node=TextNode(text=long, metadata={"title": "a long report"}))
-    options = {"model": str(tiny_xlmr), "mode": "onnx", "max_length": 128, "long_documents": "windows"}
+    options: dict[str, Any] = {"model": str(tiny_xlmr), "mode": "onnx", "max_length": 128, "long_documents": "windows"}
     (reranked,) = BgeCpuRerank(**options).postprocess_nodes([node], query_str=QUERY)
     start, end = reranked.metadata["relevance_span"]
     assert 0 <= start < end <= len(long)
@@ -157,7 +158,7 @@ def test_one_start_and_one_end(
     assert (start.query, start.top_n, start.model_name) == (QUERY, 6, tiny_reranker.model)
     assert [node.score for node in end.nodes] == [node.score for node in reranked]
     ((began, ended),) = debug.get_event_pairs(CBEventType.RERANKING)
-    assert set(began.payload) == {
+    assert set(began.payload or {}) == {
         EventPayload.NODES,
         EventPayload.MODEL_NAME,
         EventPayload.QUERY_STR,
@@ -182,11 +183,11 @@ def test_one_start_and_one_end_also_when_scoring_raises(
             reranker.postprocess_nodes(nodes(), query_str=" ")
     assert [type(event) for event in events] == [ReRankStartEvent, ReRankEndEvent]
     ((_, ended),) = debug.get_event_pairs(CBEventType.RERANKING)
-    assert isinstance(ended.payload[EventPayload.EXCEPTION], InputError)
+    assert isinstance((ended.payload or {})[EventPayload.EXCEPTION], InputError)
 
 
 def test_query_engine(tiny_xlmr: Path) -> None:
-    reranker = BgeCpuRerank(model=tiny_xlmr, mode="onnx")
+    reranker = BgeCpuRerank(model=tiny_xlmr, mode="onnx")  # type: ignore[arg-type]  # a Path will do
     engine = RetrieverQueryEngine.from_args(Fixed(), llm=MockLLM(), node_postprocessors=[reranker])
     expected = [node.node_id for node in reranker.postprocess_nodes(nodes(), query_str=QUERY)]
     answer = engine.query(QUERY)
@@ -198,7 +199,7 @@ def test_query_engine(tiny_xlmr: Path) -> None:
 
 def test_written_down_and_read_back(tiny_xlmr: Path) -> None:
     reranker = BgeCpuRerank(
-        model=tiny_xlmr, mode="onnx", top_n=None, keep_retrieval_score=True, metadata_mode=MetadataMode.LLM
+        model=str(tiny_xlmr), mode="onnx", top_n=None, keep_retrieval_score=True, metadata_mode=MetadataMode.LLM
     )
     expected = reranker.postprocess_nodes(nodes(), query_str=QUERY)
     for other in (
@@ -225,6 +226,19 @@ def test_a_shared_reranker_is_not_written_down(tiny_reranker: Reranker) -> None:
 def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(options))):
         BgeCpuRerank(**options)
+
+
+def test_truncation_names_the_line_that_called() -> None:
+    reranker = BgeCpuRerank(reranker=fakes.reranker(max_length=32))
+    engine = RetrieverQueryEngine.from_args(Fixed(), llm=MockLLM(), node_postprocessors=[reranker])
+    for call in (
+        lambda: reranker.postprocess_nodes(nodes(), query_str=QUERY),
+        lambda: reranker.postprocess_nodes(nodes(), query_bundle=QueryBundle(QUERY)),
+        lambda: engine.query(QUERY),
+    ):
+        with pytest.warns(UserWarning, match="cut to max_length=32 tokens") as caught:
+            call()
+        assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_needs_llamaindex_and_says_so() -> None:

@@ -6,10 +6,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import checkpoints
 import pytest
-import torch
-import transformers
+
+from tests import checkpoints
 
 ROOT = Path(__file__).resolve().parents[2]
 TOPICS = {
@@ -72,6 +71,8 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT encoder of random weights with three layers and a Unigram tokenizer with XLM-R's pair format."""
     folder = tmp_path_factory.mktemp("base")
+    torch = pytest.importorskip("torch", reason="needs the extra torch")
+    transformers = pytest.importorskip("transformers", reason="needs the extra torch")
     tokenizer = checkpoints.tokenizer("xlm-roberta")
     torch.manual_seed(0)
     config = transformers.BertConfig(

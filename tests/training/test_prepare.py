@@ -1,9 +1,13 @@
+"""Records -> lists with hard negatives and the teacher's scores."""
+
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytest.importorskip("torch", reason="training needs PyTorch")
 
 from training import mine, prepare
 from training.lists import Listed, Lists

@@ -1,3 +1,5 @@
+"""Lists -> a run that falls, can be killed and goes on; and what is exported of it."""
+
 import gzip
 import json
 import os
@@ -10,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-import transformers
 from tokenizers import Tokenizer
 
 from bge_cpu import Reranker
+
+torch = pytest.importorskip("torch", reason="training needs PyTorch")
+transformers = pytest.importorskip("transformers", reason="training needs transformers")
+
 from training import loss
 from training.run import Run
 from training.validate import Judged

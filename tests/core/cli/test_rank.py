@@ -1,0 +1,155 @@
+"""`bge-cpu rank`, as a process: output, exit codes, errors of one line and a hint."""
+
+import json
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.commands import COMMAND, run
+
+
+def test_rank_as_json(tiny_xlmr: Path) -> None:
+    done = run(
+        "rank", "what is 熊猫?", "a bear", "竹子", "--model", tiny_xlmr, "--mode", "onnx", "--json", "--top-n", "1"
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["query"] == "what is 熊猫?"
+    (result,) = answer["results"]
+    assert set(result) == {"index", "score", "document", "truncated_tokens"}
+    assert result["document"] == ["a bear", "竹子"][result["index"]]
+
+
+@pytest.mark.slow
+def test_rank_sources_agree(tiny_xlmr: Path, tmp_path: Path) -> None:
+    documents = ["a bear", "", "竹子 and bamboo"]
+    (tmp_path / "lines.txt").write_text("\ufeff" + "\n".join(documents) + "\n", encoding="utf-8")
+    records = "\n\n".join(json.dumps({"id": 1, "text": document}) for document in documents)
+    (tmp_path / "records.jsonl").write_text(records)
+    common: list[str | Path] = [
+        "--model",
+        tiny_xlmr,
+        "--json",
+        "--normalize",
+        "none",
+        "--threads",
+        "1",
+        "--mode",
+        "onnx",
+    ]
+    outputs = [
+        run("rank", "panda", *documents, *common),
+        run("rank", "panda", "--file", tmp_path / "lines.txt", *common),
+        run("rank", "panda", "--file", tmp_path / "records.jsonl", "--field", "text", *common),
+        run("rank", "panda", *common, stdin="\n".join(documents)),
+        run("rank", "panda", "--file", "-", "--field", "text", *common, stdin=records),
+    ]
+    assert [done.returncode for done in outputs] == [0] * 5, outputs
+    assert len({done.stdout for done in outputs}) == 1
+    assert len(json.loads(outputs[0].stdout)["results"]) == 3
+
+
+def test_rank_shows_a_table_and_warns_of_truncation(tiny_xlmr: Path) -> None:
+    done = run("rank", "panda", "a bear", "word " * 2_000, "--model", tiny_xlmr, "--mode", "onnx")
+    assert done.returncode == 0
+    assert "rank" in done.stdout
+    assert "a bear" in done.stdout
+    assert "tokens cut]" in " ".join(done.stdout.split())
+    assert done.stderr.startswith("warning: cut to max_length=512 tokens: 1 of the pairs")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_line_ends_are_the_same_from_a_file_and_stdin(tiny_xlmr: Path, tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_bytes(b"one\r\ntwo\rtoo\n")
+    common: list[str | Path] = ["rank", "panda", "--model", tiny_xlmr, "--mode", "onnx", "--json"]
+    outputs = [
+        run(*common, "--file", tmp_path / "lines.txt").stdout,
+        run(*common, stdin=b"one\r\ntwo\rtoo\n").stdout,
+    ]
+    assert outputs[0] == outputs[1]
+    assert {result["document"] for result in json.loads(outputs[0])["results"]} == {"one", "two\rtoo"}
+
+
+def test_the_table_shows_all_that_were_asked_for(tiny_xlmr: Path) -> None:
+    done = run("rank", "panda", "--model", tiny_xlmr, "--mode", "onnx", "--top-n", "30", stdin="a bear\n" * 40)
+    assert done.stdout.count("a bear") == 30
+
+
+@pytest.mark.slow
+def test_closed_stdin_and_a_full_device_are_no_tracebacks(tiny_xlmr: Path) -> None:
+    command = f"{' '.join(map(shlex.quote, COMMAND))} rank panda --model {tiny_xlmr} --mode onnx"
+    closed = subprocess.run(f"{command} <&-", shell=True, capture_output=True, text=True)
+    assert closed.returncode == 2
+    assert closed.stderr.startswith("error: no documents")
+    full = subprocess.run(f"{command} a b > /dev/full", shell=True, capture_output=True, text=True)
+    assert full.returncode != 0
+    assert "Traceback" not in full.stderr
+
+
+def test_no_documents_is_an_empty_ranking(tiny_xlmr: Path) -> None:
+    done = run("rank", "panda", "--model", tiny_xlmr, "--mode", "onnx", "--json", stdin="")
+    assert json.loads(done.stdout)["results"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "code", "message"),
+    [
+        (["rank", " ", "a"], "", 2, "error: query is empty: ' '"),
+        (["rank", "q", "a", "--mode", "int4"], "", 2, "int8, onnx, onnx-int8, not 'int4'"),
+        (["rank", "q", "a", "--mode", "fp16"], "", 2, "hint: a float16 checkpoint runs as it is"),
+        (["rank", "q", "a", "--max-length", "9000"], "", 2, "error: max_length is 9000;"),
+        (["rank", "q", "a", "--max-length", "0"], "", 2, "error: max_length is a whole number"),
+        (["rank", "q", "a", "--top-n", "0"], "", 2, "error: top_n is a whole number of at least 1, not 0"),
+        (["rank", "q", "a", "--file", "x"], "", 2, "error: documents come as arguments or from a file, not both"),
+        (["rank", "q", "--file", "/no/where"], "", 2, "error: /no/where cannot be read: No such file or directory"),
+        (["rank", "q", "--file", "/"], "", 2, "error: / cannot be read: Is a directory"),
+        (["rank", "q"], b"ok\n\xff\xfe\n", 2, "error: line 2 of stdin is not UTF-8"),
+        (
+            ["rank", "q", "--field", "text"],
+            '{"text": "a"}\n{"body": "b"}',
+            2,
+            "error: line 2 of stdin: no text in a field",
+        ),
+        (
+            ["rank", "q", "--field", "text"],
+            '{"text": "a"}\nnonsense',
+            2,
+            "error: line 2 of stdin is not JSON: Expecting value",
+        ),
+        (["rank", "q", "--field", "text"], '{"text": 3}', 2, "error: line 1 of stdin: no text in a field 'text'"),
+        (["rank", "q", "a", "--no-such-option"], "", 2, "No such option"),
+        (["rank"], "", 2, "Missing argument"),
+        (["fly"], "", 2, "No such command"),
+    ],
+)
+def test_wrong_usage_ends_with_2(
+    tiny_xlmr: Path, arguments: list[str], stdin: str | bytes, code: int, message: str
+) -> None:
+    if arguments[0] == "rank":
+        arguments = [*arguments, "--model", str(tiny_xlmr), *([] if "--mode" in arguments else ["--mode", "onnx"])]
+    done = run(*arguments, stdin=stdin)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_failure_ends_with_1(tmp_path: Path) -> None:
+    done = run("rank", "q", "a", "--model", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+    done = run("rank", "q", "a", "--model", "nobody/nothing", "--local-files-only")
+    assert done.returncode == 1
+    assert "hint: " in done.stderr
+
+
+def test_help_names_every_option() -> None:
+    done = run("rank", "--help")
+    assert done.returncode == 0
+    for option in ("--model", "--mode", "--max-length", "--threads", "--revision", "--local-files-only"):
+        assert option in done.stdout
