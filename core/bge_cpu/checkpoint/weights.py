@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from bge_cpu.errors import BgeCpuError, CheckpointError
+from bge_cpu.errors import ArtifactError, CheckpointError
 
 _STORED_AS = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16, "I8": np.int8}
 _DTYPES = {np.dtype(np.int8): "I8", np.dtype(np.float32): "F32"}
@@ -169,7 +169,7 @@ def write_safetensors(file: Path, tensors: Tensors, *, count: int) -> None:
             start = end
         text = json.dumps(header).encode().ljust(reserved)
         if len(text) > reserved:
-            raise BgeCpuError(f"the header of {file} takes {len(text):,} bytes, {reserved:,} are reserved")
+            raise ArtifactError(f"the header of {file} takes {len(text):,} bytes, {reserved:,} are reserved")
         stream.seek(0)
         stream.write(reserved.to_bytes(8, "little") + text)
         stream.flush()
