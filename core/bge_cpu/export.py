@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from bge_cpu.checkpoint import Checkpoint, open_checkpoint
 from bge_cpu.checkpoint.architecture import Architecture
 from bge_cpu.checkpoint.record import EXPORT_MODES, FORMAT, RECORD, TENSORS
-from bge_cpu.checkpoint.weights import Weights, check_tensors, header_bytes, write_safetensors
+from bge_cpu.checkpoint.weights import Weights, header_bytes, write_safetensors
 from bge_cpu.engines.gated import artifact
 from bge_cpu.errors import BgeCpuError, InputError
 from bge_cpu.graph import build
@@ -140,11 +140,11 @@ def _write(checkpoint: Checkpoint, folder: Path, *, mode: str, built: Path | Non
     tokenizer = PairTokenizer.load(checkpoint.tokenizer)
     checkpoint.check_tokenizer(tokenizer.vocabulary, tokenizer.token_types)
     architecture = Architecture.from_config(checkpoint.config)
+    weights = Weights(checkpoint.weights if built is None else [built / TENSORS])
+    architecture.check(weights, built or checkpoint.folder, int8=built is not None)
     matrices = Float32() if built is None else Int8()
     model, shapes = build(architecture, matrices, partial(Batch, typed=tokenizer.token_types > 1))
 
-    weights = Weights(checkpoint.weights if built is None else [built / TENSORS])
-    check_tensors(weights, shapes, built or checkpoint.folder)
     if built is None:
         write_safetensors(folder / TENSORS, _float32(weights, shapes, progress), count=len(shapes))
     else:

@@ -1,8 +1,9 @@
 """What an exported folder says of itself, in `bge_cpu.json`: the mode it runs in."""
 
-import json
+import os
 from pathlib import Path
 
+from bge_cpu.checkpoint.files import parse, read
 from bge_cpu.errors import CheckpointError
 
 RECORD = "bge_cpu.json"
@@ -23,12 +24,12 @@ def recorded_mode(folder: Path) -> str | None:
         CheckpointError: Its bge_cpu.json is damaged, or of a newer version.
     """
     file = folder / RECORD
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        version, mode = record["format"], record["mode"]
-    except FileNotFoundError:
+    if not os.path.exists(file):
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    try:
+        record = parse(read(file))
+        version, mode = record["format"], record["mode"]
+    except (ValueError, KeyError) as error:
         raise CheckpointError(
             f"{file} is damaged: {type(error).__name__} {error}", hint="copy or export the folder again"
         ) from error
