@@ -23,7 +23,7 @@ from bge_cpu.inputs import (
 )
 from bge_cpu.ranking import Ranked, Ranking, normalized, order
 from bge_cpu.scoring import Scored, best_logits
-from bge_cpu.tokenizer import PairTokenizer
+from bge_cpu.tokenizer import PairTokenizer, probe_encoder
 
 _MOST_THREADS = 1024
 _STREAMED_AT_ONCE = 32  # pairs read from a stream before their scores are given
@@ -103,11 +103,10 @@ class Reranker:
         tokenizer = PairTokenizer.load(checkpoint.tokenizer, longest)
         checkpoint.check_tokenizer(tokenizer.vocabulary, tokenizer.token_types)
         mode = check_mode(mode or checkpoint.exported_mode)
-        usual = fit_max_length(None, checkpoint.max_length, checkpoint.name)
         engine = load_engine(
             mode,
             checkpoint,
-            encode=lambda pairs: PairTokenizer.load(checkpoint.tokenizer, usual).encode(pairs),
+            encode=probe_encoder(checkpoint),
             threads=threads,
             cache_dir=cache_dir,
             min_fidelity=min_fidelity,

@@ -13,9 +13,10 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
+from bge_cpu.checkpoint import Checkpoint
 from bge_cpu.checkpoint.files import check_file
-from bge_cpu.engines import TokenizedPair
-from bge_cpu.inputs import DEFAULT_MAX_LENGTH, check_count
+from bge_cpu.engines import Encode, TokenizedPair
+from bge_cpu.inputs import DEFAULT_MAX_LENGTH, check_count, fit_max_length
 from bge_cpu.pair_format import check_alphabet, library_errors, plain_ids, read_pair_format
 from bge_cpu.splitting import split, window_starts
 
@@ -213,3 +214,9 @@ class PairTokenizer:
                 characters += len(piece)
         if batch:
             yield batch
+
+
+def probe_encoder(checkpoint: Checkpoint) -> Encode:
+    """What encodes the gate's probe for a model, whatever max_length a user asks for; it is made when it is called."""
+    longest = fit_max_length(None, checkpoint.max_length, checkpoint.name)
+    return lambda pairs: PairTokenizer.load(checkpoint.tokenizer, longest).encode(pairs)

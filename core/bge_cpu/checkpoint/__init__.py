@@ -16,7 +16,7 @@ from typing import Any
 from bge_cpu.checkpoint import refusals
 from bge_cpu.checkpoint.architecture import position_offset
 from bge_cpu.checkpoint.files import check_file, read, read_object
-from bge_cpu.checkpoint.record import TENSORS, recorded_mode
+from bge_cpu.checkpoint.record import SHARDS, TENSORS, recorded_mode
 from bge_cpu.checkpoint.weights import FLOATS, header_bytes
 from bge_cpu.errors import CheckpointError, InputError, shown
 
@@ -124,6 +124,7 @@ def open_checkpoint(model: str | Path, *, revision: str | None = None, local_fil
     except (OSError, RuntimeError, ValueError) as error:  # too long a name, an unknown user's home, a null byte
         raise CheckpointError(f"{str(model)[:200]!r} is no folder's name: {error}") from error
     if not exists and isinstance(model, str) and _HUB_ID.fullmatch(model):
+        os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # what else is installed here is nobody's business
         hub = importlib.import_module("bge_cpu.checkpoint.hub")  # only now: it brings an HTTP client along
         folder, commit = hub.fetch(model, revision=revision, local_files_only=local_files_only)
     elif revision is not None:
@@ -167,6 +168,8 @@ def _config(folder: Path) -> dict[str, Any]:
         most = _MOST_LAYERS if key in _LAYERS else _MOST
         if isinstance(value, int) and abs(value) > most:
             raise CheckpointError(f"{key} in {file} is a number beyond {most:,}, which no model has")
+    if position_offset(config) < 0:
+        raise CheckpointError(f"pad_token_id in {file} is {config['pad_token_id']}, the id of no token")
     found = str(architectures[0])
     if not found.endswith("ForSequenceClassification"):
         raise refusals.wrong_architecture(folder, found)
@@ -199,7 +202,7 @@ def _check_headers(files: Iterable[Path], *, exported: bool) -> None:
 
 def _weight_files(folder: Path) -> tuple[Path, ...]:
     """The single safetensors file, or the shards that the index names."""
-    single, index = folder / TENSORS, folder / "model.safetensors.index.json"
+    single, index = folder / TENSORS, folder / SHARDS
     if os.path.exists(single):
         return (single,)
     if not os.path.exists(index):

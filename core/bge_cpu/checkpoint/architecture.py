@@ -147,11 +147,13 @@ _SIZES = {
     "positions": "max_position_embeddings",
     "token_types": "type_vocab_size",
 }
-_SETTINGS = {"hidden_act": "gelu", "position_embedding_type": "absolute", "is_decoder": False}
+_SETTINGS = {"hidden_act": "gelu", "position_embedding_type": "absolute", "is_decoder": False, "use_task_id": False}
 _ROBERTA = ("roberta", ("classifier.dense", "classifier.out_proj"))
 _FAMILIES = {
     "XLMRobertaForSequenceClassification": ("xlm-roberta", *_ROBERTA),
     "RobertaForSequenceClassification": ("roberta", *_ROBERTA),
     "CamembertForSequenceClassification": ("camembert", *_ROBERTA),
+    "Data2VecTextForSequenceClassification": ("data2vec-text", "data2vec_text", _ROBERTA[1]),
     "BertForSequenceClassification": ("bert", "bert", ("bert.pooler.dense", "classifier")),
+    "ErnieForSequenceClassification": ("ernie", "ernie", ("ernie.pooler.dense", "classifier")),
 }

@@ -13,6 +13,9 @@ FORMAT = 1
 TENSORS = "model.safetensors"
 """The file of tensors in a checkpoint, in an exported folder and in an INT8 artifact."""
 
+SHARDS = "model.safetensors.index.json"
+"""The file that names the files of a checkpoint whose tensors are spread over several."""
+
 EXPORT_MODES = ("onnx", "onnx-int8")
 """The modes a checkpoint can be exported for."""
 

@@ -132,6 +132,8 @@ def engine_module(mode: str) -> ModuleType:
     extra = MODES[mode]
     if extra == "torch":  # else transformers 4 imports TensorFlow where it is installed, and stumbles over Keras 3
         os.environ.setdefault("USE_TF", "0")
+    if extra is None:  # else ONNX Runtime 1.32 writes into the user's cache folder and calls its maker
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     guard = contextlib.nullcontext() if extra is None else extras.needed(extra, f"mode {mode!r}")
     try:
         with guard:

@@ -58,6 +58,8 @@ def load_model(checkpoint: Checkpoint, dtype: torch.dtype) -> PreTrainedModel:
                 hint="take a model whose code transformers itself has",
             ) from error
         reason = (str(error) or type(error).__name__).strip().splitlines()[0]
+        if "ignore_mismatched_sizes" in reason:  # an option of transformers, which points to a report that it logged
+            reason = "its tensors have other shapes than config.json says"
         raise CheckpointError(f"transformers cannot load {checkpoint.folder}: {reason}") from error
     if missing := sorted(report["missing_keys"]):
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
