@@ -116,22 +116,24 @@ def open_checkpoint(model: str | Path, *, revision: str | None = None, local_fil
     if not isinstance(model, str | Path) or not str(model):
         raise InputError(f"model is a Hub id, a folder or 'mini', not {shown(model)}")
     if revision is not None and (not isinstance(revision, str) or not revision):
-        raise InputError(f"revision is None, a branch, a tag or a commit, not {revision!r}")
+        raise InputError(f"revision is None, a branch, a tag or a commit, not {shown(revision)}")
     folder, commit = MINI if model == "mini" else Path(model), None
     try:
         folder = folder.expanduser()
         exists = folder.exists()
     except (OSError, RuntimeError, ValueError) as error:  # too long a name, an unknown user's home, a null byte
-        raise CheckpointError(f"{str(model)[:200]!r} is no folder's name: {error}") from error
+        reason = shown(getattr(error, "strerror", None) or str(error), 100)
+        raise CheckpointError(f"{shown(str(model), 200)} is no folder's name: {reason}") from error
     if not exists and isinstance(model, str) and _HUB_ID.fullmatch(model):
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # what else is installed here is nobody's business
         hub = importlib.import_module("bge_cpu.checkpoint.hub")  # only now: it brings an HTTP client along
         folder, commit = hub.fetch(model, revision=revision, local_files_only=local_files_only)
     elif revision is not None:
-        raise InputError(f"revision={revision!r} is for Hub ids; {model!r} is a folder")
+        raise InputError(f"revision={shown(revision)} is for Hub ids; {shown(str(model), 200)} is a folder")
     if not folder.is_dir():
         raise CheckpointError(
-            f"no checkpoint folder {str(model)!r}", hint="a Hub id has the form owner/name, a folder must exist"
+            f"no checkpoint folder {shown(str(model), 200)}",
+            hint="a Hub id has the form owner/name, a folder must exist",
         )
     config = _config(folder)
     if not os.path.exists(folder / "tokenizer.json"):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bge_cpu import extras
 from bge_cpu.checkpoint import Checkpoint
-from bge_cpu.errors import InputError, MissingDependencyError
+from bge_cpu.errors import InputError, MissingDependencyError, shown
 from bge_cpu.machine.cpu import available_cpus
 
 MODES = {"fp32": "torch", "bf16": "torch", "int8": "torch", "onnx": None, "onnx-int8": None}
@@ -88,7 +88,7 @@ def check_mode(mode: object) -> str:
             hint='a float16 checkpoint runs as it is in any mode; for speed use mode="onnx-int8"',
         )
     if not isinstance(mode, str) or mode not in MODES:
-        raise InputError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
+        raise InputError(f"mode is one of {', '.join(MODES)}, not {shown(mode)}")
     return mode
 
 

@@ -81,7 +81,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda f: (f / "config.json").unlink(), r"config\.json cannot be read: No such file"),
     "config no JSON": (lambda f: (f / "config.json").write_text("{"), r"config\.json is not JSON"),
     "config a list": (lambda f: (f / "config.json").write_text("[]"), "holds no JSON object"),
-    "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), r"has no tokenizer\.json\nhint: fetch it from the model"),
+    "no tokenizer": (
+        lambda f: (f / "tokenizer.json").unlink(),
+        r"has no tokenizer\.json\nhint: fetch it from the model",
+    ),
     "tokenizer empty": (lambda f: (f / "tokenizer.json").write_text(""), "not a readable tokenizer"),
     "two labels": (lambda f: edit_config(f, id2label={"0": "a", "1": "b"}), "with 2 labels; a reranker has 1"),
     "labels not said": (lambda f: edit_config(f, id2label="gone"), "with 2 labels"),
