@@ -64,7 +64,7 @@ def equalize(value: Float, value_bias: Float, output: Float) -> tuple[Float, Flo
         The three, balanced.
     """
     written, read = np.abs(value).max(axis=1), np.abs(output).max(axis=0)
-    used = (written > 0) & (read > 0)
+    used = (written > 0) & (read > 0) & np.isfinite(written) & np.isfinite(read)
     factor = np.ones_like(written)
     factor[used] = np.sqrt(read[used] / written[used])
     return value * factor[:, None], value_bias * factor, output / factor

@@ -83,7 +83,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "config a list": (lambda f: (f / "config.json").write_text("[]"), "holds no JSON object"),
     "no tokenizer": (
         lambda f: (f / "tokenizer.json").unlink(),
-        r"has no tokenizer\.json\nhint: fetch it from the model",
+        r"no tokenizer\.json\nhint: fetch it from",
     ),
     "tokenizer empty": (lambda f: (f / "tokenizer.json").write_text(""), "not a readable tokenizer"),
     "two labels": (lambda f: edit_config(f, id2label={"0": "a", "1": "b"}), "with 2 labels; a reranker has 1"),

@@ -12,7 +12,7 @@ from bge_cpu import Reranker
 torch = pytest.importorskip("torch", reason="the reference is transformers on PyTorch")
 transformers = pytest.importorskip("transformers")
 
-SIZES = {
+SIZES: dict[str, object] = {
     "vocab_size": 400,
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -20,7 +20,7 @@ SIZES = {
     "intermediate_size": 64,
     "max_position_embeddings": 130,
 }
-OTHERWISE = {"n_layers": 2, "n_heads": 2}
+OTHERWISE: dict[str, object] = {"n_layers": 2, "n_heads": 2}
 FAMILIES: dict[str, dict[str, object]] = {
     "albert": {"embedding_size": 16},
     "big_bird": {},
@@ -46,7 +46,7 @@ FAMILIES: dict[str, dict[str, object]] = {
     "rembert": {"input_embedding_size": 16, "output_embedding_size": 16},
     "roberta-prelayernorm": {},
     "roformer": {},
-    "squeezebert": {"embedding_size": 32} | {f"{part}_groups": 1 for part in ("q", "k", "v")},
+    "squeezebert": {"embedding_size": 32, "q_groups": 1, "k_groups": 1, "v_groups": 1},
     "xlm": OTHERWISE,
     "xlm-roberta-xl": {},
     "xlnet": {"d_model": 32, "n_layer": 2, "n_head": 2, "d_inner": 64, "max_position_embeddings": None},
