@@ -106,7 +106,7 @@ for _ in range(100_000):
         lambda reranker: Reranker.load("mini", revision=LONG),
         lambda reranker: Reranker.load("mini", max_length=10**5_000),
         lambda reranker: Reranker.load("mini", threads=10**5_000),
-        lambda reranker: Reranker.load("mini", min_fidelity=LONG),  # type: ignore[arg-type],
+        lambda reranker: Reranker.load("mini", min_fidelity=LONG),  # type: ignore[arg-type]
     ],
 )
 def test_errors_show_a_few_characters_at_most(tiny_reranker: Reranker, call: Callable[[Reranker], Any]) -> None:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import checkpoints
 import pytest
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from bge_cpu import CheckpointError, Reranker
 from bge_cpu.tokenizer import PairTokenizer
+from tests import checkpoints
 
 Change = Callable[[dict[str, Any]], None]
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 COMMIT = "c0ffee" * 6 + "cafe"
 REPO = "someone/tiny-reranker"
 SCRIPT = """

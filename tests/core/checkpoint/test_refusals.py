@@ -15,6 +15,7 @@ from bge_cpu import CheckpointError, InputError, Reranker
 from bge_cpu.checkpoint import open_checkpoint
 from bge_cpu.checkpoint.refusals import no_weights
 from bge_cpu.checkpoint.weights import Weights
+from tests import checkpoints, modes
 
 WEIGHTS = "model.safetensors"
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 2271071852\n"
@@ -158,9 +159,10 @@ def test_a_hub_repository_is_told_of_by_its_files() -> None:
     assert "LoRA adapter" in str(no_weights("a/b", ["adapter_config.json", "adapter_model.bin"]))
 
 
+@modes.needs_torch
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", ["evil", "xlm-roberta"])
 def test_code_of_a_models_own_is_named_as_the_reason(folder: Path, model_type: str) -> None:
-    pytest.importorskip("torch", reason="mode fp32 runs on PyTorch")
     configure(folder, model_type=model_type, auto_map={"AutoModelForSequenceClassification": "evil.Evil"})
     if model_type == "xlm-roberta":  # a type that transformers knows, tensors that only the code does
         tensors = {f"own.{name}": tensor for name, tensor in load_file(folder / WEIGHTS).items()}
@@ -171,7 +173,7 @@ def test_code_of_a_models_own_is_named_as_the_reason(folder: Path, model_type: s
     assert len(str(caught.value).splitlines()) == 2
 
 
-@pytest.mark.parametrize("mode", ["onnx", "onnx-int8", "fp32"])
+@pytest.mark.parametrize("mode", modes.params("onnx", "onnx-int8", "fp32"))
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -190,19 +192,15 @@ def test_code_of_a_models_own_is_named_as_the_reason(folder: Path, model_type: s
 def test_numbers_that_do_not_fit_the_tensors_end_before_anything_is_built(
     folder: Path, mode: str, key: str, value: int
 ) -> None:
-    if mode == "fp32":
-        pytest.importorskip("torch", reason="mode fp32 runs on PyTorch")
     configure(folder, **{key: value})
     with pytest.raises(CheckpointError) as caught:
         Reranker.load(folder, mode=mode, min_fidelity=None, cache_dir=folder.parent / "cache")
     assert len(str(caught.value)) < 1_000
 
 
-@pytest.mark.parametrize("mode", ["onnx", "onnx-int8", "fp32"])
+@pytest.mark.parametrize("mode", modes.params("onnx", "onnx-int8", "fp32"))
 @pytest.mark.parametrize("dtype", [np.int8, np.int32, np.uint8])
 def test_whole_numbers_where_floats_belong_are_refused(folder: Path, mode: str, dtype: type) -> None:
-    if mode == "fp32":
-        pytest.importorskip("torch", reason="mode fp32 runs on PyTorch")
     tensors = load_file(folder / WEIGHTS)
     name = "roberta.encoder.layer.1.output.dense.weight"
     tensors[name] = tensors[name].astype(dtype)
@@ -239,12 +237,12 @@ def test_other_kinds_of_tensors_in_an_exported_folder_are_refused(tiny_xlmr: Pat
         ("onnx-int8", "roberta.embeddings.word_embeddings.weight"),
         ("onnx-int8", "roberta.encoder.layer.0.attention.self.value.weight"),
         ("onnx-int8", "roberta.encoder.layer.0.intermediate.dense.weight"),
-        ("int8", "roberta.encoder.layer.0.intermediate.dense.weight"),
+        pytest.param(
+            "int8", "roberta.encoder.layer.0.intermediate.dense.weight", marks=[modes.needs_torch, pytest.mark.slow]
+        ),
     ],
 )
 def test_values_that_int8_would_hide_are_refused(folder: Path, mode: str, value: float, name: str) -> None:
-    if mode == "int8":
-        pytest.importorskip("torch", reason="mode int8 runs on PyTorch")
     tensors = load_file(folder / WEIGHTS)
     tensors[name][7, 3] = value
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
@@ -264,8 +262,6 @@ def test_the_tensors_of_an_architecture_are_those_of_its_graph(tiny: Path, int8:
 
 
 def test_the_default_length_is_what_the_model_takes(tmp_path: Path, tiny_xlmr: Path) -> None:
-    import checkpoints
-
     short = checkpoints.make(tmp_path / "short", "xlm-roberta", positions=40)
     assert Reranker.load(short, mode="onnx").tokenizer.max_length == 40
     assert Reranker.load(short, mode="onnx", max_length=None).tokenizer.max_length == 40

@@ -4,13 +4,14 @@ import inspect
 import json
 from pathlib import Path
 
-import checkpoints
 import pytest
 
 from bge_cpu import Reranker
+from tests import checkpoints
 
 torch = pytest.importorskip("torch", reason="the reference is transformers on PyTorch")
 transformers = pytest.importorskip("transformers")
+pytestmark = pytest.mark.slow
 
 SIZES: dict[str, object] = {
     "vocab_size": 400,

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests import modes
+
+pytestmark = pytest.mark.slow
+
 SCRIPT = """
 import sys, time
 from bge_cpu import Reranker
@@ -35,11 +39,10 @@ def watched(home: Path, *arguments: str, **settings: str) -> tuple[list[str], li
 
 
 @pytest.mark.parametrize(
-    ("mode", "adapters"), [("onnx-int8", ("langchain_bge_cpu", "llamaindex_bge_cpu")), ("fp32", ())]
+    ("mode", "adapters"),
+    [("onnx-int8", ("langchain_bge_cpu", "llamaindex_bge_cpu")), pytest.param("fp32", (), marks=modes.needs_torch)],
 )
 def test_a_model_loads_and_scores_in_silence(tmp_path: Path, mode: str, adapters: tuple[str, ...]) -> None:
-    if mode == "fp32":
-        pytest.importorskip("torch", reason="mode fp32 runs on PyTorch")
     wrote, called = watched(tmp_path / "home", mode, str(tmp_path / "artifacts"), *adapters)
     assert (wrote, called) == ([], [])
 
