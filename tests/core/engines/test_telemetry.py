@@ -40,7 +40,10 @@ def watched(home: Path, *arguments: str, **settings: str) -> tuple[list[str], li
 
 @pytest.mark.parametrize(
     ("mode", "adapters"),
-    [("onnx-int8", ("langchain_bge_cpu", "llamaindex_bge_cpu")), pytest.param("fp32", (), marks=modes.needs_torch)],
+    [
+        ("onnx-int8", ("langchain_bge_cpu", "llamaindex_bge_cpu")),
+        pytest.param("fp32", (), marks=modes.needs_torch),
+    ],
 )
 def test_a_model_loads_and_scores_in_silence(tmp_path: Path, mode: str, adapters: tuple[str, ...]) -> None:
     wrote, called = watched(tmp_path / "home", mode, str(tmp_path / "artifacts"), *adapters)
