@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from bge_cpu.checkpoint.files import check_file
-from bge_cpu.errors import CheckpointError
+from bge_cpu.errors import ArtifactError, CheckpointError
 
 _STORED_AS = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16, "I8": np.int8}
 _DTYPES = {np.dtype(np.int8): "I8", np.dtype(np.float32): "F32"}
