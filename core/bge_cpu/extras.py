@@ -22,8 +22,9 @@ def needed(extra: str, what: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] in _OURS:
+        package = (error.name or "").partition(".")[0]
+        if package in _OURS:
             raise
         raise MissingDependencyError(
-            f"{what} needs {error.name}, which is not installed", hint=f"pip install 'bge-cpu[{extra}]'"
+            f"{what} needs {package}, which is not installed", hint=f"pip install 'bge-cpu[{extra}]'"
         ) from error
