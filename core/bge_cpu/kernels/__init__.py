@@ -6,7 +6,7 @@ a model and its runs. The C side is in `native/`, and begins with `native/bge.h`
 
 from bge_cpu.kernels.library import Kernels, Library, available, library
 from bge_cpu.kernels.model import Model, Scratch, Sizes, Team, expected
-from bge_cpu.kernels.pack import CLASSES, MatrixClass, pack_matrix, pack_rows
+from bge_cpu.kernels.pack import CLASSES, MatrixClass, Packed, pack_matrix, pack_rows
 
 __all__ = [
     "CLASSES",
@@ -14,6 +14,7 @@ __all__ = [
     "Library",
     "MatrixClass",
     "Model",
+    "Packed",
     "Scratch",
     "Sizes",
     "Team",
