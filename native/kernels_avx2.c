@@ -67,7 +67,7 @@ static int64_t peak(int integer, int64_t rounds) {
     volatile int32_t sink;
     if (integer) {
         __m256i w = _mm256_set1_epi8(1), x = w, ones = _mm256_set1_epi16(1), c[8];
-        for (int j = 0; j < 8; j++) c[j] = _mm256_setzero_si256();
+        for (int j = 0; j < 8; j++) c[j] = _mm256_set1_epi32(j);
         for (int64_t i = 0; i < rounds; i++) {
 #pragma GCC unroll 8
             for (int j = 0; j < 8; j++) {
@@ -84,7 +84,7 @@ static int64_t peak(int integer, int64_t rounds) {
         return rounds * 8 * 64;
     }
     __m256 x = _mm256_set1_ps(1), c[12];
-    for (int j = 0; j < 12; j++) c[j] = _mm256_setzero_ps();
+    for (int j = 0; j < 12; j++) c[j] = _mm256_set1_ps((float)j);
     for (int64_t i = 0; i < rounds; i++) {
 #pragma GCC unroll 12
         for (int j = 0; j < 12; j++) {
