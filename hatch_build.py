@@ -14,7 +14,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 sys.path.insert(0, str(Path(__file__).parent / "native"))
-import build as native  # noqa: E402
+import build as native
 
 _PLACE = Path("core/bge_cpu/kernels") / native.NAME
 

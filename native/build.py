@@ -58,9 +58,7 @@ def zig() -> list[str] | None:
     return [sys.executable, "-m", "ziglang", "cc", "-target", target] if target else None
 
 
-def build(
-    output: Path, command: Sequence[str], *, extra: Sequence[str] = (), emulated: bool = False
-) -> dict[str, str]:
+def build(output: Path, command: Sequence[str], *, extra: Sequence[str] = (), emulated: bool = False) -> dict[str, str]:
     """Compile the library.
 
     Args:
@@ -94,8 +92,8 @@ def build(
             return done if not target.exists() else None
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            said = dict(zip(kernels, pool.map(lambda name: compiled(f"kernels_{name}", flags(name)), kernels)))
-            left_out = {name: text for name, text in said.items() if text is not None}
+            said = {name: pool.submit(compiled, f"kernels_{name}", flags(name)) for name in kernels}
+            left_out = {name: text for name, job in said.items() if (text := job.result()) is not None}
             without = [f"-DBGE_WITHOUT_{name.upper()}" for name in left_out]
             errors = list(pool.map(lambda name: compiled(name, (*without, *emulation)), COMMON))
         if len(left_out) == len(kernels):
@@ -108,7 +106,9 @@ def build(
         if not linked.exists():
             raise BuildError(f"{shlex.join(command)} cannot link: {error}")
         output.parent.mkdir(parents=True, exist_ok=True)
-        beside = output.with_name(f".{output.name}.{os.getpid()}")  # moved into place: another process may have it mapped
+        beside = output.with_name(
+            f".{output.name}.{os.getpid()}"
+        )  # moved into place: another process may have it mapped
         shutil.copy(linked, beside)
         beside.replace(output)
     return left_out
@@ -131,9 +131,15 @@ def _main() -> None:
     command = compiler()
     if command is None:
         sys.exit("no C compiler")
-    extra = ()
+    extra: tuple[str, ...] = ()
     if arguments.sanitize:
-        extra = (f"-fsanitize={arguments.sanitize}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g", "-O1")
+        extra = (
+            f"-fsanitize={arguments.sanitize}",
+            "-fno-sanitize-recover=all",
+            "-fno-omit-frame-pointer",
+            "-g",
+            "-O1",
+        )
     try:
         left_out = build(arguments.output, command, extra=extra, emulated=arguments.emulated)
     except BuildError as error:

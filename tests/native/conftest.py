@@ -2,9 +2,9 @@ import os
 from pathlib import Path
 
 import pytest
-from native import build
 
 from bge_cpu.kernels.library import FILE, Library
+from native import build
 
 
 @pytest.fixture(scope="session")

@@ -85,8 +85,9 @@ def reference(sizes: Sizes, weights: dict[str, Float], pair: Pair) -> float:
     for number in range(sizes.layers):
         layer = f"{sizes.prefix}.encoder.layer.{number}"
         q, k, v = (dense(x, f"{layer}.attention.self.{part}") for part in ("query", "key", "value"))
-        heads = [attention(*(np.split(part, sizes.heads, axis=1)[head] for part in (q, k, v))) for head in range(sizes.heads)]
-        x = norm(x + dense(np.hstack(heads), f"{layer}.attention.output.dense"), f"{layer}.attention.output.LayerNorm")
+        heads = zip(*(np.split(part, sizes.heads, axis=1) for part in (q, k, v)), strict=True)
+        attended = np.hstack([attention(*head) for head in heads])
+        x = norm(x + dense(attended, f"{layer}.attention.output.dense"), f"{layer}.attention.output.LayerNorm")
         wide = gelu(dense(x, f"{layer}.intermediate.dense"))
         x = norm(x + dense(wide, f"{layer}.output.dense"), f"{layer}.output.LayerNorm")
     pooled = np.tanh(dense(x[:1], sizes.head[0]))

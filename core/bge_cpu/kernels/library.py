@@ -152,7 +152,7 @@ class Library:
 
     def kernels(self) -> list[Kernels]:
         """What was compiled in, fastest first, "serial" last."""
-        found = []
+        found: list[Kernels] = []
         while address := self.c.bge_kernels_at(len(found)):
             kind = self.c.bge_kernels_class(address)
             found.append(

@@ -171,9 +171,9 @@ class Model:
         self._class: int = self._c.bge_class_named(kind.name.encode())
         self._kept: dict[str, NDArray[Any]] = {}
         for name, (dtype, shape) in expected(sizes, kind).items():
-            tensor = tensors[name] if name in tensors else None
-            if tensor is None:
+            if name not in tensors:
                 raise ArtifactError(f"the artifact has no tensor {name}", hint="build it again")
+            tensor = tensors[name]
             if tensor.dtype != dtype or tensor.shape != shape or not tensor.flags.c_contiguous:
                 raise ArtifactError(
                     f"tensor {name} is {tensor.dtype} {tensor.shape}, not {dtype} {shape}", hint="build it again"

@@ -92,7 +92,8 @@ def unpack_matrix(packed: Packed, kind: MatrixClass) -> Float:
     if packed.multipliers is not None:
         multipliers = (packed.multipliers & 0xFFFF).transpose(0, 2, 1).reshape(panels * kind.panel, -1)
         codes *= np.repeat(multipliers, kind.group, axis=1)[:, : quarters * 4]
-    return codes * packed.scales[:, None]
+    matrix: Float = codes * packed.scales[:, None]
+    return matrix
 
 
 def pack_rows(table: Float) -> tuple[Int8, Float]:
