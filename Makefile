@@ -31,7 +31,7 @@ test: .venv/.dev
 
 # The kernels' tests once more: under sanitizers, and with the instructions that this machine lacks in emulation (needs
 # Debian's libsimde-dev). Python itself is not built for the sanitizer, so its library is loaded first.
-NATIVE_TESTS = $(BIN)/python -m pytest tests/native --confcutdir tests/native -q -m 'not slow'
+NATIVE_TESTS = $(BIN)/python -m pytest tests/native --confcutdir tests/native -q --ignore tests/native/test_packaging.py
 test-native: .venv/.dev
 	$(PYTHON) native/build.py build/native/sanitized.so --sanitize address,undefined
 	BGE_KERNELS_LIBRARY=$$PWD/build/native/sanitized.so ASAN_OPTIONS=detect_leaks=0 \

@@ -4,7 +4,14 @@
  * multiplies. Here two vpmaddubsw are added in 16 bits before one vpmaddwd: three multiplies for 64 products, a quarter
  * faster. So that 16 bits hold the sum, weights have codes within 42 and activations within 0 to 194. What that loses
  * comes back at no cost: vpmaddwd does not multiply by ones, but by a whole number for every output and 64 inputs, so
- * that groups of weights have scales of their own. Measured and simulated: docs/native.md.
+ * that groups of weights have scales of their own; and a zero point for every token halves the activations' steps where
+ * they lean to one side, as after Gelu.
+ *
+ * Measured on a Zen 3, one core, GOP/s for 1024 -> 1024: 222 of a peak of 240 (ONNX Runtime's plain way 185 of 199);
+ * 16-bit activations with vpmaddwd alone, the most exact way, 158 of 167. RMSE of mini's logits, simulated over 200 pairs
+ * of trec_dl19: this 0.069; ONNX Runtime's INT8 with 7-bit weights and a scale for every token, its way on such CPUs,
+ * 0.095, with 8-bit weights 0.079; 16-bit activations 0.03. Float scales for every 64 inputs of weights and activations
+ * gave 0.065 at 200 GOP/s.
  */
 #include "vectors_256.h"
 
