@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from native import build
 
 pytest.importorskip("hatchling")
