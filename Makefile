@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Where `make bench` writes its 2.3 GB checkpoint.
 BENCH ?= $(or $(TMPDIR),/tmp)/bge-cpu-bench
 
-.PHONY: install demo lint test test-fast bench clean
+.PHONY: install demo lint test test-fast test-native test-arm bench clean
 
 install: .venv/.dev
 
@@ -32,6 +32,27 @@ test: .venv/.dev
 # The daily loop: no trained weights, no Hub, no training, no PyTorch.
 test-fast: .venv/.dev
 	$(BIN)/pytest -m 'not (model or hub or slow)' --ignore=tests/training
+
+# The kernels' tests once more: under sanitizers, and with the instructions that this machine lacks in emulation (needs
+# Debian's libsimde-dev). Python itself is not built for the sanitizer, so its library is loaded first.
+NATIVE_TESTS = $(BIN)/python -m pytest tests/native --confcutdir tests/native -q --ignore tests/native/test_packaging.py
+test-native: .venv/.dev
+	$(PYTHON) native/build.py build/native/sanitized.so --sanitize address,undefined
+	BGE_KERNELS_LIBRARY=$$PWD/build/native/sanitized.so ASAN_OPTIONS=detect_leaks=0 \
+		LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" $(NATIVE_TESTS)
+	$(PYTHON) native/build.py build/native/emulated.so --emulated
+	BGE_KERNELS_LIBRARY=$$PWD/build/native/emulated.so $(NATIVE_TESTS)
+	$(PYTHON) native/build.py build/native/threads.so --sanitize thread
+	$(CC) -std=c11 -g -fsanitize=thread -o build/native/threads tests/native/threads.c build/native/threads.so -lm -lpthread
+	LD_LIBRARY_PATH=build/native build/native/threads
+
+# The arm64 kernels in qemu (needs Debian's gcc-aarch64-linux-gnu and qemu-user).
+ARM_CC = aarch64-linux-gnu-gcc -std=c11 -O2 -ffp-contract=off -D_GNU_SOURCE -static
+test-arm:
+	@mkdir -p build/native
+	$(ARM_CC) -march=armv8.2-a+dotprod -o build/native/arm tests/native/threads.c $(addprefix native/,bert.c team.c \
+		serial.c dispatch.c kernels_neon.c) -lm -lpthread
+	qemu-aarch64 -cpu max build/native/arm
 
 bench: .venv/.dev
 	$(BIN)/python -m pip install --quiet --group benchmark

@@ -54,20 +54,20 @@ struct pass {
     bge_team *team;
     bge_seat *seat;
     bge_scratch *own;
-    int tokens, groups, wide_groups;
+    int tokens;
     int rows;                      /* tokens, or pairs once only first tokens count */
     int first_only;
 
     float *x;                      /* (rows, hidden): what goes from layer to layer */
     float *y;                      /* (rows, hidden): attention's context, then sums before a norm */
     float *query, *key, *value;    /* (tokens, hidden) */
-    int8_t *codes;                 /* (rows, hidden) */
-    float *scales;                 /* (rows, groups) */
-    int32_t *starts;               /* (rows, groups) */
+    uint8_t *codes;                /* (rows, hidden) */
+    float *scales;                 /* (rows) */
+    int32_t *zeros;                /* (rows) */
     float *wide;                   /* (FEED_FORWARD_ROWS, intermediate) */
-    int8_t *wide_codes;            /* (FEED_FORWARD_ROWS, intermediate) */
-    float *wide_scales;            /* (FEED_FORWARD_ROWS, wide_groups) */
-    int32_t *wide_starts;          /* (FEED_FORWARD_ROWS, wide_groups) */
+    uint8_t *wide_codes;           /* (FEED_FORWARD_ROWS, intermediate) */
+    float *wide_scales;            /* (FEED_FORWARD_ROWS) */
+    int32_t *wide_zeros;           /* (FEED_FORWARD_ROWS) */
     float *pooled;                 /* (pairs, hidden) */
     int32_t *first_part;           /* (pairs+1): of attention's step */
 };
@@ -75,7 +75,7 @@ struct pass {
 /* Lays the arrays out in `memory`, or with NULL only counts their bytes. */
 static size_t lay_out(struct pass *p, char *memory) {
     size_t at = 0, t = (size_t)p->tokens, hidden = (size_t)p->model->hidden, wide = (size_t)p->model->intermediate;
-    size_t block = (size_t)bge_least(p->tokens, FEED_FORWARD_ROWS), groups = (size_t)p->groups;
+    size_t block = (size_t)bge_least(p->tokens, FEED_FORWARD_ROWS);
 #define ARRAY(name, count)                                                         \
     p->name = memory ? (void *)(memory + at) : NULL;                               \
     at += bge_rounded_up((size_t)(count) * sizeof *p->name, 64);
@@ -85,12 +85,12 @@ static size_t lay_out(struct pass *p, char *memory) {
     ARRAY(key, t * hidden)
     ARRAY(value, t * hidden)
     ARRAY(codes, t * hidden)
-    ARRAY(scales, t * groups)
-    ARRAY(starts, t * groups)
+    ARRAY(scales, t)
+    ARRAY(zeros, t)
     ARRAY(wide, block * wide)
     ARRAY(wide_codes, block * wide)
-    ARRAY(wide_scales, block * (size_t)p->wide_groups)
-    ARRAY(wide_starts, block * (size_t)p->wide_groups)
+    ARRAY(wide_scales, block)
+    ARRAY(wide_zeros, block)
     ARRAY(pooled, (size_t)p->run->pairs * hidden)
     ARRAY(first_part, p->run->pairs + 1)
 #undef ARRAY
@@ -109,31 +109,28 @@ static int parts_of(int rows, int at_a_time) { return (rows + at_a_time - 1) / a
 struct quantizing {
     const struct pass *pass;
     const float *x;
-    int rows, size, groups;
-    int8_t *codes;
+    int rows, size;
+    uint8_t *codes;
     float *scales;
-    int32_t *starts;
+    int32_t *zeros;
 };
 
 static int quantize_rows(void *context, int part, bge_scratch *own) {
     (void)own;
     const struct quantizing *q = context;
-    const struct pass *p = q->pass;
     for (int r = part * ROWS_AT_A_TIME; r < bge_least((part + 1) * ROWS_AT_A_TIME, q->rows); r++)
-        p->kernels->quantize(p->class, q->x + (size_t)r * q->size, q->size, p->model->group,
-                             q->codes + (size_t)r * q->size, q->scales + (size_t)r * q->groups,
-                             q->starts + (size_t)r * q->groups);
+        q->pass->kernels->quantize(q->pass->class, q->x + (size_t)r * q->size, q->size, q->codes + (size_t)r * q->size,
+                                   q->scales + r, q->zeros + r);
     return BGE_OK;
 }
 
 static int quantize(struct pass *p, const float *x, int rows) {
-    struct quantizing q = {p, x, rows, p->model->hidden, p->groups, p->codes, p->scales, p->starts};
+    struct quantizing q = {p, x, rows, p->model->hidden, p->codes, p->scales, p->zeros};
     return step(p, quantize_rows, &q, parts_of(rows, ROWS_AT_A_TIME));
 }
 
 static int quantize_wide(struct pass *p, int rows) {
-    struct quantizing q = {p, p->wide, rows, p->model->intermediate, p->wide_groups, p->wide_codes, p->wide_scales,
-                           p->wide_starts};
+    struct quantizing q = {p, p->wide, rows, p->model->intermediate, p->wide_codes, p->wide_scales, p->wide_zeros};
     return step(p, quantize_rows, &q, parts_of(rows, ROWS_AT_A_TIME));
 }
 
@@ -147,8 +144,7 @@ static void norm_row(const struct pass *p, int r, const float *x, const float *w
     int hidden = p->model->hidden;
     float *out = p->x + (size_t)r * hidden;
     p->kernels->norm(x, weight, bias, p->model->epsilon, hidden, out);
-    p->kernels->quantize(p->class, out, hidden, p->model->group, p->codes + (size_t)r * hidden,
-                         p->scales + (size_t)r * p->groups, p->starts + (size_t)r * p->groups);
+    p->kernels->quantize(p->class, out, hidden, p->codes + (size_t)r * hidden, p->scales + r, p->zeros + r);
 }
 
 static int norm_rows(void *context, int part, bge_scratch *own) {
@@ -191,8 +187,8 @@ static int multiply(struct pass *p, struct multiplying *m, int products, int row
 
 /* From the quantised rows of pass->codes. */
 static bge_product product_of_rows(const struct pass *p, const bge_matrix *matrix, int outputs, float *out) {
-    return (bge_product){.codes = p->codes, .scales = p->scales, .starts = p->starts, .inputs = p->model->hidden,
-                         .group = p->model->group, .outputs = outputs, .matrix = *matrix, .out = out};
+    return (bge_product){.codes = p->codes, .scales = p->scales, .zeros = p->zeros, .inputs = p->model->hidden,
+                         .outputs = outputs, .matrix = *matrix, .out = out};
 }
 
 /* ---- embeddings ---- */
@@ -251,13 +247,13 @@ static int attend(struct pass *p) {
 
 /* Keeps each pair's first row of x and its codes; rows only move up. */
 static void keep_first_rows(struct pass *p) {
-    size_t hidden = (size_t)p->model->hidden, groups = (size_t)p->groups;
+    size_t hidden = (size_t)p->model->hidden;
     for (int i = 0; i < p->run->pairs; i++) {
         size_t from = (size_t)p->run->cu_seqlens[i];
         memmove(p->x + i * hidden, p->x + from * hidden, hidden * sizeof *p->x);
         memmove(p->codes + i * hidden, p->codes + from * hidden, hidden);
-        memmove(p->scales + i * groups, p->scales + from * groups, groups * sizeof *p->scales);
-        memmove(p->starts + i * groups, p->starts + from * groups, groups * sizeof *p->starts);
+        p->scales[i] = p->scales[from];
+        p->zeros[i] = p->zeros[from];
     }
     p->rows = p->run->pairs;
     p->first_only = 1;
@@ -290,14 +286,14 @@ static int feed_forward(struct pass *p, const bge_layer *layer) {
         int rows = bge_least(FEED_FORWARD_ROWS, p->rows - row);
         struct multiplying wide = {.product = {product_of_rows(p, &layer->wide, intermediate, p->wide)}};
         wide.product[0].codes += (size_t)row * hidden;
-        wide.product[0].scales += (size_t)row * p->groups;
-        wide.product[0].starts += (size_t)row * p->groups;
+        wide.product[0].scales += row;
+        wide.product[0].zeros += row;
         wide.product[0].gelu = 1;
         if ((error = multiply(p, &wide, 1, rows))) return error;
         if ((error = quantize_wide(p, rows))) return error;
         struct multiplying narrow = {.product = {{
-            .codes = p->wide_codes, .scales = p->wide_scales, .starts = p->wide_starts, .inputs = intermediate,
-            .group = p->model->group, .outputs = hidden, .matrix = layer->narrow, .out = p->y + (size_t)row * hidden,
+            .codes = p->wide_codes, .scales = p->wide_scales, .zeros = p->wide_zeros, .inputs = intermediate,
+            .outputs = hidden, .matrix = layer->narrow, .out = p->y + (size_t)row * hidden,
             .residual = p->x + (size_t)row * hidden}}};
         if ((error = multiply(p, &narrow, 1, rows))) return error;
     }
@@ -332,8 +328,8 @@ static int head(struct pass *p, float *logits) {
 static int fits(const bge_kernels *kernels, const bge_class *class, const bge_model *m) {
     if (kernels->class && kernels->class != class) return 0;
     int sizes = m->hidden >= 32 && m->hidden <= 4096 && m->hidden % 32 == 0 && m->intermediate >= 32 &&
-                m->intermediate <= 65536 && m->intermediate % 32 == 0 && m->layers >= 1 && m->vocabulary >= 1 &&
-                m->positions >= 1 && m->types >= 1 && m->group >= 32 && m->group <= 65536 && m->group % 32 == 0;
+                m->intermediate <= 16384 && m->intermediate % 32 == 0 && m->layers >= 1 && m->vocabulary >= 1 &&
+                m->positions >= 1 && m->types >= 1;
     if (!sizes || m->heads < 1 || m->hidden % m->heads) return 0;
     int size = m->hidden / m->heads;
     return size >= 8 && size <= 256 && size % 8 == 0;
@@ -369,8 +365,6 @@ int bge_forward(const bge_kernels *kernels, const bge_class *class, const bge_mo
     if (!within(model, run)) return BGE_BAD_INPUT;
     struct pass p = {.kernels = kernels, .class = class, .model = model, .run = run, .team = team, .own = scratch};
     p.tokens = p.rows = run->cu_seqlens[run->pairs];
-    p.groups = bge_groups(model->hidden, model->group);
-    p.wide_groups = bge_groups(model->intermediate, model->group);
     char *memory = grown(&scratch->run, &scratch->run_bytes, lay_out(&p, NULL));
     if (!memory) return BGE_NO_MEMORY;
     lay_out(&p, memory);
@@ -382,9 +376,9 @@ int bge_forward(const bge_kernels *kernels, const bge_class *class, const bge_mo
 
 /* ---- one kernel at a time ---- */
 
-void bge_quantize(const bge_kernels *kernels, const bge_class *class, const float *x, int32_t inputs, int32_t group,
-                  int8_t *codes, float *scales, int32_t *starts) {
-    kernels->quantize(class, x, inputs, group, codes, scales, starts);
+void bge_quantize(const bge_kernels *kernels, const bge_class *class, const float *x, int32_t size, uint8_t *codes,
+                  float *scale, int32_t *zero) {
+    kernels->quantize(class, x, size, codes, scale, zero);
 }
 
 void bge_norm(const bge_kernels *kernels, const float *x, const float *weight, const float *bias, float epsilon,

@@ -5,8 +5,8 @@
  * the memory of a `bge_scratch`, which one thread uses at a time. A pair's logit has the same bits alone and in any
  * company, from any thread, with any number of helpers.
  *
- * Matrices are INT8 with a scale for every output and group of `group` inputs; activations are INT8 with a scale for
- * every token and group. A group's products add up exactly; across groups float32 adds up in a fixed order.
+ * Matrices are INT8 with a scale for every output; activations are INT8 with a scale and a zero point for every token.
+ * Products add up in whole numbers, exactly.
  */
 #ifndef BGE_H
 #define BGE_H
@@ -31,16 +31,19 @@ enum {
 /* How the codes of a matrix lie in memory, and how large codes may grow: what an artifact is made for. */
 typedef struct {
     const char *name;
-    int32_t panel;         /* outputs that lie together: codes are (outputs/panel, inputs/4, panel, 4) */
-    int32_t offset;        /* added to every weight's code, so that it is unsigned; 0: codes are signed */
-    int32_t weight_limit;  /* the largest magnitude of a weight's code */
-    int32_t input_limit;   /* the largest magnitude of an activation's code */
+    int32_t panel;        /* outputs that lie together */
+    int32_t group;        /* inputs that share a multiplier; 0: there are none */
+    int32_t weight_limit; /* the largest magnitude of a weight's code */
+    int32_t low, span;    /* an activation's code is one of low, low+1, ... low+span */
 } bge_class;
 
+/* A weight is its code times its output's scale and, where the class has multipliers, that of its group of inputs. */
 typedef struct {
-    const void *codes;    /* int8 or uint8, (outputs/panel, inputs/4, panel, 4) */
-    const float *scales;  /* (outputs/panel, groups, panel), groups = inputs/group rounded up */
-    const float *bias;    /* (outputs) */
+    const int8_t *codes;        /* (outputs/panel, inputs/4, panel, 4) */
+    const int32_t *multipliers; /* (outputs/panel, groups, panel), each twice, in both halves of 32 bits; or NULL */
+    const int32_t *sums;        /* (outputs): of an output's codes times their multipliers */
+    const float *scales;        /* (outputs) */
+    const float *bias;          /* (outputs) */
 } bge_matrix;
 
 typedef struct {
@@ -55,7 +58,6 @@ typedef struct {
 typedef struct {
     int32_t hidden, layers, heads, intermediate;
     int32_t vocabulary, positions, types;
-    int32_t group;  /* inputs to a scale, a multiple of 32 */
     float epsilon;
     const int8_t *words;                     /* (vocabulary, hidden) */
     const float *word_scales;                /* (vocabulary) */
@@ -107,11 +109,10 @@ BGE_API int64_t bge_help(bge_team *team, bge_scratch *scratch, uint32_t recalls)
 
 /* One kernel at a time, for tests and benchmarks. */
 typedef struct {
-    const int8_t *codes;    /* activations, (rows, inputs) */
-    const float *scales;    /* (rows, groups) */
-    const int32_t *starts;  /* (rows, groups): what a group's sum starts from, - offset * sum of its codes */
-    int32_t inputs, group;
-    int32_t outputs;
+    const uint8_t *codes;   /* activations, (rows, inputs); signed bytes where the class's codes are */
+    const float *scales;    /* (rows) */
+    const int32_t *zeros;   /* (rows): the code of 0 */
+    int32_t inputs, outputs;
     bge_matrix matrix;
     float *out;             /* (rows, outputs) */
     const float *residual;  /* (rows, outputs), added at the end, or NULL */
@@ -125,8 +126,8 @@ typedef struct {
     int32_t queries, tokens, size;     /* `size`: the width of one head */
 } bge_attention;
 
-BGE_API void bge_quantize(const bge_kernels *kernels, const bge_class *class, const float *x, int32_t inputs,
-                          int32_t group, int8_t *codes, float *scales, int32_t *starts);
+BGE_API void bge_quantize(const bge_kernels *kernels, const bge_class *class, const float *x, int32_t size,
+                          uint8_t *codes, float *scale, int32_t *zero);
 BGE_API void bge_norm(const bge_kernels *kernels, const float *x, const float *weight, const float *bias, float epsilon,
                       int32_t size, float *out);
 BGE_API void bge_multiply(const bge_kernels *kernels, const bge_class *class, const bge_product *product, int32_t rows);

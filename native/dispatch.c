@@ -8,12 +8,12 @@
 #include <sys/auxv.h>
 #endif
 
-/* Zen 4's and newer CPUs' vpdpbusd takes unsigned times signed bytes and never saturates. */
-const bge_class bge_class_vnni = {"vnni", 32, 128, 127, 127};
-/* AVX2 adds two pairs of products in 16 bits, 2 x 2 x (2 x 42) x 97 = 32,592: just under what they hold. */
-const bge_class bge_class_avx2 = {"avx2", 16, 42, 42, 97};
-/* arm64's sdot multiplies signed bytes. */
-const bge_class bge_class_neon = {"neon", 16, 0, 127, 127};
+/* vpdpbusd takes unsigned times signed bytes and never saturates. */
+const bge_class bge_class_vnni = {"vnni", .panel = 32, .group = 0, .weight_limit = 127, .low = 0, .span = 254};
+/* AVX2 adds four products in 16 bits: 4 x 42 x 194 = 32,592, just under what they hold. */
+const bge_class bge_class_avx2 = {"avx2", .panel = 16, .group = 64, .weight_limit = 42, .low = 0, .span = 194};
+/* arm64's sdot takes signed bytes only. */
+const bge_class bge_class_neon = {"neon", .panel = 16, .group = 0, .weight_limit = 127, .low = -127, .span = 254};
 
 static const bge_class *const classes[] = {&bge_class_vnni, &bge_class_avx2, &bge_class_neon};
 

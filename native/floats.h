@@ -4,10 +4,11 @@
  *
  * What a kernel file defines first:
  *   vf, V                    a vector of V floats
- *   v_load v_store v_set v_add v_sub v_mul v_div v_fma v_max v_min v_abs v_round   v_fma(a, b, c) is a * b + c
+ *   v_load v_store v_set v_add v_sub v_mul v_fma v_max v_min v_round   v_fma(a, b, c) is a * b + c
  *   v_power(x, n)            x * 2^n, n whole
- *   v_sum v_peak             over a vector, in a fixed order
- *   v_store_codes(p, x)      V whole numbers as int8
+ *   v_float(p)               V int32 as floats
+ *   v_sum v_peak v_least     over a vector, in a fixed order
+ *   v_store_codes(p, x)      V whole numbers as bytes: signed or not, as the class has them
  *   FLOAT_ROWS, EACH_FLOAT_ROW(X)    rows of attention's tile, X(0) X(1) ...
  *   lane, PER_LANE, lane_of(x, y)    what attention multiplies: a float, or a pair of bfloat16 (y is its second)
  *   vl, vl_load, vl_set, v_dot(c, a, b)     vectors of lanes: c + a * b, summed over a lane's parts
@@ -50,23 +51,21 @@ INLINE vf v_gelu(vf x) {
     return v_mul(x, v_fma(p, t, v_set(0.5f)));
 }
 
-static void quantize(const bge_class *class, const float *x, int inputs, int group, int8_t *codes, float *scales,
-                     int32_t *starts) {
-    for (int begin = 0; begin < inputs; begin += group) {
-        int end = bge_least(begin + group, inputs);
-        vf peaks = v_set(0), sums = v_set(0);
-        for (int i = begin; i < end; i += V) peaks = v_max(peaks, v_abs(v_load(x + i)));
-        float peak = v_peak(peaks);
-        int zeros = !(peak >= BGE_SMALLEST_PEAK);
-        vf inverse = v_set(zeros ? 0 : (float)class->input_limit / peak);
-        for (int i = begin; i < end; i += V) {
-            vf code = v_round(v_mul(v_load(x + i), inverse));
-            v_store_codes(codes + i, code);
-            sums = v_add(sums, code); /* whole numbers: exact */
-        }
-        *scales++ = zeros ? 0 : peak / (float)class->input_limit;
-        *starts++ = -class->offset * (int32_t)v_sum(sums);
+static void quantize(const bge_class *class, const float *x, int size, uint8_t *codes, float *scale, int32_t *zero) {
+    vf leasts = v_set(0), mosts = v_set(0);
+    for (int i = 0; i < size; i += V) {
+        leasts = v_min(leasts, v_load(x + i));
+        mosts = v_max(mosts, v_load(x + i));
     }
+    float least = v_least(leasts), range = v_peak(mosts) - least, low = (float)class->low, span = (float)class->span;
+    int zeros = !(range >= BGE_SMALLEST_RANGE);
+    float inverse = zeros ? 0 : span / range, shift = low + rintf(-least * inverse);
+    for (int i = 0; i < size; i += V) {
+        vf code = v_round(v_fma(v_load(x + i), v_set(inverse), v_set(shift)));
+        v_store_codes(codes + i, v_min(v_max(code, v_set(low)), v_set(low + span)));
+    }
+    *scale = zeros ? 0 : range / span;
+    *zero = (int32_t)shift;
 }
 
 static void norm(const float *x, const float *weight, const float *bias, float epsilon, int size, float *out) {
@@ -93,15 +92,24 @@ static float dot(const float *x, const float *y, int size) {
     return v_sum(v_add(sum, other));
 }
 
-/* Sums of products, (rows, width) -> bias, Gelu, residual -> out. */
-INLINE void finish(const bge_product *p, int row, int rows, int panel, int width, const float *sums) {
-    for (int r = 0; r < rows; r++) {
+/* Sums of products, (rows, width) -> scales, bias, Gelu, residual -> out. */
+INLINE void finish(const bge_product *p, int row, int rows, int panel, int width, const int32_t *sums) {
+    const float *weight_scales = p->matrix.scales + panel * width, *bias = p->matrix.bias + panel * width;
+    for (int r = 0; r < rows; r++, sums += width) {
         size_t place = (size_t)(row + r) * p->outputs + (size_t)panel * width;
-        for (int c = 0; c < width; c += V) {
-            vf x = v_add(v_load(sums + r * width + c), v_load(p->matrix.bias + panel * width + c));
-            if (p->gelu) x = v_gelu(x);
-            if (p->residual) x = v_add(x, v_load(p->residual + place + c));
-            v_store(p->out + place + c, x);
+        vf scale = v_set(p->scales[row + r]);
+        if (p->gelu) {
+            for (int c = 0; c < width; c += 2 * V) {
+                vf x = v_fma(v_float(sums + c), v_mul(scale, v_load(weight_scales + c)), v_load(bias + c));
+                vf y = v_fma(v_float(sums + c + V), v_mul(scale, v_load(weight_scales + c + V)), v_load(bias + c + V));
+                v_store(p->out + place + c, v_gelu(x));
+                v_store(p->out + place + c + V, v_gelu(y));
+            }
+        } else {
+            for (int c = 0; c < width; c += V) {
+                vf x = v_fma(v_float(sums + c), v_mul(scale, v_load(weight_scales + c)), v_load(bias + c));
+                v_store(p->out + place + c, p->residual ? v_add(x, v_load(p->residual + place + c)) : x);
+            }
         }
     }
 }

@@ -13,9 +13,8 @@ struct bge_kernels {
     const char *name;
     const bge_class *class;  /* NULL: any */
 
-    /* A row of activations -> codes, and for every group its scale and its start. */
-    void (*quantize)(const bge_class *class, const float *x, int inputs, int group, int8_t *codes, float *scales,
-                     int32_t *starts);
+    /* A row of activations -> codes, their scale, and the code of 0: x is about (code - zero) * scale. */
+    void (*quantize)(const bge_class *class, const float *x, int size, uint8_t *codes, float *scale, int32_t *zero);
 
     /* A row -> its layer normalisation; `out` may be `x`. */
     void (*norm)(const float *x, const float *weight, const float *bias, float epsilon, int size, float *out);
@@ -38,11 +37,9 @@ extern const bge_class bge_class_vnni, bge_class_avx2, bge_class_neon;
 extern const bge_kernels bge_kernels_serial, bge_kernels_avx2, bge_kernels_avxvnni, bge_kernels_avx512vnni,
     bge_kernels_avx512bf16, bge_kernels_neon;
 
-static inline int bge_groups(int inputs, int group) { return (inputs + group - 1) / group; }
 static inline int bge_least(int a, int b) { return a < b ? a : b; }
 static inline size_t bge_rounded_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
-#define BGE_WIDEST_PANEL 32
-#define BGE_SMALLEST_PEAK 1e-30f /* activations below it count as zeros: their scale's reciprocal would overflow */
+#define BGE_SMALLEST_RANGE 1e-30f /* a row of activations within it counts as zeros: 1 / scale would overflow */
 
 #endif

@@ -1,23 +1,22 @@
 /* The plain reference: what every kernel does, one number at a time. It reads every class of matrices. */
 #include "kernels.h"
 
-static void quantize(const bge_class *class, const float *x, int inputs, int group, int8_t *codes, float *scales,
-                     int32_t *starts) {
-    for (int begin = 0; begin < inputs; begin += group) {
-        int end = bge_least(begin + group, inputs);
-        float peak = 0;
-        for (int i = begin; i < end; i++) peak = fabsf(x[i]) > peak ? fabsf(x[i]) : peak;
-        int zeros = !(peak >= BGE_SMALLEST_PEAK);
-        float inverse = zeros ? 0 : (float)class->input_limit / peak;
-        int32_t sum = 0;
-        for (int i = begin; i < end; i++) {
-            float code = rintf(x[i] * inverse);
-            codes[i] = (int8_t)(fabsf(code) <= 127 ? code : 0);
-            sum += codes[i];
-        }
-        *scales++ = zeros ? 0 : peak / (float)class->input_limit;
-        *starts++ = -class->offset * sum;
+static void quantize(const bge_class *class, const float *x, int size, uint8_t *codes, float *scale, int32_t *zero) {
+    float least = 0, most = 0, low = (float)class->low, span = (float)class->span;
+    for (int i = 0; i < size; i++) {
+        if (x[i] < least) least = x[i];
+        if (x[i] > most) most = x[i];
     }
+    int zeros = !(most - least >= BGE_SMALLEST_RANGE);
+    float inverse = zeros ? 0 : span / (most - least), shift = low + rintf(-least * inverse);
+    for (int i = 0; i < size; i++) {
+        float code = rintf(fmaf(x[i], inverse, shift));
+        code = code > low ? code : low;
+        code = code < low + span ? code : low + span;
+        codes[i] = (uint8_t)(int)code;
+    }
+    *scale = zeros ? 0 : (most - least) / span;
+    *zero = (int32_t)shift;
 }
 
 static void norm(const float *x, const float *weight, const float *bias, float epsilon, int size, float *out) {
@@ -32,23 +31,26 @@ static void norm(const float *x, const float *weight, const float *bias, float e
 static float gelu(float x) { return 0.5f * x * (1 + erff(x * 0.70710678f)); }
 
 static void product(const bge_class *class, const bge_product *p, int row, int rows, int panel) {
-    int width = class->panel, groups = bge_groups(p->inputs, p->group);
-    const uint8_t *weights = (const uint8_t *)p->matrix.codes + (size_t)panel * width * p->inputs;
-    const float *weight_scales = p->matrix.scales + (size_t)panel * width * groups;
+    int width = class->panel, group = class->group ? class->group : p->inputs;
+    int groups = (p->inputs + group - 1) / group;
+    const int8_t *weights = p->matrix.codes + (size_t)panel * width * p->inputs;
     for (int r = row; r < row + rows; r++) {
+        const uint8_t *codes = p->codes + (size_t)r * p->inputs;
         for (int c = 0; c < width; c++) {
-            const int8_t *codes = p->codes + (size_t)r * p->inputs;
-            float x = 0;
-            for (int g = 0; g < groups; g++) {
-                int32_t sum = p->starts[(size_t)r * groups + g];
-                for (int i = g * p->group; i < bge_least((g + 1) * p->group, p->inputs); i++) {
-                    uint8_t weight = weights[((size_t)i / 4 * width + c) * 4 + i % 4];
-                    sum += codes[i] * (class->offset ? (int)weight : (int)(int8_t)weight);
+            int output = panel * width + c;
+            /* Unsigned, so that it may wrap on its way: the sum itself fits. */
+            uint32_t sum = -(uint32_t)p->zeros[r] * (uint32_t)p->matrix.sums[output];
+            for (int i = 0; i < p->inputs; i++) {
+                int code = class->low < 0 ? (int8_t)codes[i] : codes[i];
+                int weight = weights[((size_t)i / 4 * width + c) * 4 + i % 4], multiplier = 1;
+                if (class->group) {
+                    size_t place = ((size_t)panel * groups + i / group) * width + c;
+                    multiplier = p->matrix.multipliers[place] & 0xffff;
                 }
-                x = fmaf((float)sum, weight_scales[g * width + c] * p->scales[(size_t)r * groups + g], x);
+                sum += (uint32_t)(code * weight) * (uint32_t)multiplier;
             }
-            size_t place = (size_t)r * p->outputs + (size_t)panel * width + c;
-            x += p->matrix.bias[panel * width + c];
+            float x = fmaf((float)(int32_t)sum, p->matrix.scales[output] * p->scales[r], p->matrix.bias[output]);
+            size_t place = (size_t)r * p->outputs + output;
             if (p->gelu) x = gelu(x);
             p->out[place] = p->residual ? x + p->residual[place] : x;
         }

@@ -13,7 +13,7 @@ typedef __m256 vf;
 #define v_fma _mm256_fmadd_ps
 #define v_max _mm256_max_ps
 #define v_min _mm256_min_ps
-#define v_abs(x) _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x)
+#define v_float(p) _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)(p)))
 #define v_round(x) _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
 
 static inline vf v_power(vf x, vf n) {
@@ -33,10 +33,12 @@ static inline float v_peak(vf x) {
     return _mm_cvtss_f32(_mm_max_ss(y, _mm_movehdup_ps(y)));
 }
 
-static inline void v_store_codes(int8_t *codes, vf x) {
+static inline float v_least(vf x) { return -v_peak(_mm256_xor_ps(x, _mm256_set1_ps(-0.0f))); }
+
+static inline void v_store_codes(uint8_t *codes, vf x) {
     __m256i words = _mm256_cvtps_epi32(x);
     __m128i halves = _mm_packs_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-    _mm_storel_epi64((__m128i *)codes, _mm_packs_epi16(halves, halves));
+    _mm_storel_epi64((__m128i *)codes, _mm_packus_epi16(halves, halves));
 }
 
 /* Attention in float32: a lane is one float. */

@@ -59,7 +59,8 @@ def export(
     Args:
         model: A Hub id, a checkpoint folder, or "mini", the bundled checkpoint.
         out: The folder to write; it does not exist, or is empty.
-        mode: "onnx" (float32) or "onnx-int8", with the INT8 tensors for the kind of CPU this machine has.
+        mode: "onnx" (float32), "onnx-int8", or "native-int8" (without model.onnx); the last two with the INT8 tensors
+            for the kind of CPU this machine has.
         revision: A Hub branch, tag or commit.
         local_files_only: Never call the Hub.
         cache_dir: Where the INT8 artifact is kept, as in `Reranker.load`.
@@ -158,38 +159,46 @@ def _write(checkpoint: Checkpoint, folder: Path, *, mode: str, built: Path | Non
     """Fill an empty folder; the tensors are those of a built INT8 artifact, or the checkpoint's own as float32."""
     tokenizer = PairTokenizer.load(checkpoint.tokenizer)
     checkpoint.check_tokenizer(tokenizer.vocabulary, tokenizer.token_types)
-    architecture = Architecture.from_config(checkpoint.config)
-    weights = Weights(checkpoint.weights if built is None else [built / TENSORS])
-    architecture.check(weights, built or checkpoint.folder, int8=built is not None)
-    matrices = Float32() if built is None else Int8()
-    model, shapes = build(architecture, matrices, partial(Batch, typed=tokenizer.token_types > 1))
-
-    if built is None:
-        write_safetensors(folder / TENSORS, _float32(weights, shapes, progress), count=len(shapes))
-    else:
-        for file in (file for file in built.iterdir() if not file.name.startswith(".")):
-            _save(folder / file.name, _blocks(file, progress if file.name == TENSORS else None))
-    _point(model, folder / TENSORS)
-    _save(folder / _GRAPH, [model.SerializeToString()])
-
-    for name in ("config.json", "tokenizer.json", *_SIDE_FILES):
-        if os.path.exists(checkpoint.folder / name):
-            _save(folder / name, [read(checkpoint.folder / name)])
-    inputs = [value.name for value in model.graph.input]
-    if not (folder / "tokenizer_config.json").exists():
-        _save(folder / "tokenizer_config.json", [_json(_tokenizer_config(checkpoint, inputs))])
+    for file in () if built is None else (file for file in built.iterdir() if not file.name.startswith(".")):
+        _save(folder / file.name, _blocks(file, progress if file.name == TENSORS else None))
     record = {
         "format": FORMAT,
         "mode": mode,
         "model": checkpoint.name,
         "commit": checkpoint.commit,
         "fingerprint": checkpoint.fingerprint(),
-        "graph": _GRAPH,
         "tensors": TENSORS,
-        "inputs": inputs,
-        "outputs": [value.name for value in model.graph.output],
     }
+    typed = tokenizer.token_types > 1
+    inputs = ["input_ids", "attention_mask", *(["token_type_ids"] if typed else [])]
+    if mode != "native-int8":  # whose tensors no other program could run
+        record |= _write_graph(checkpoint, folder, typed=typed, int8=built is not None, progress=progress)
+    for name in ("config.json", "tokenizer.json", *_SIDE_FILES):
+        if os.path.exists(checkpoint.folder / name):
+            _save(folder / name, [read(checkpoint.folder / name)])
+    if not (folder / "tokenizer_config.json").exists():
+        _save(folder / "tokenizer_config.json", [_json(_tokenizer_config(checkpoint, inputs))])
     _save(folder / RECORD, [_json(record)])
+
+
+def _write_graph(
+    checkpoint: Checkpoint, folder: Path, *, typed: bool, int8: bool, progress: Progress
+) -> dict[str, Any]:
+    """Write model.onnx over the tensors that lie in the folder, which are float32 and written first unless `int8`.
+
+    Returns:
+        What the record says of it.
+    """
+    architecture = Architecture.from_config(checkpoint.config)
+    weights = Weights([folder / TENSORS] if int8 else checkpoint.weights)
+    architecture.check(weights, folder if int8 else checkpoint.folder, int8=int8)
+    model, shapes = build(architecture, Int8() if int8 else Float32(), partial(Batch, typed=typed))
+    if not int8:
+        write_safetensors(folder / TENSORS, _float32(weights, shapes, progress), count=len(shapes))
+    _point(model, folder / TENSORS)
+    _save(folder / _GRAPH, [model.SerializeToString()])
+    values = {"inputs": model.graph.input, "outputs": model.graph.output}
+    return {"graph": _GRAPH} | {name: [value.name for value in found] for name, found in values.items()}
 
 
 def _float32(

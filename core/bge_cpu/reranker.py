@@ -71,8 +71,9 @@ class Reranker:
 
         Args:
             model: A Hub id, a checkpoint folder, or "mini", the bundled checkpoint.
-            mode: "onnx-int8" or "onnx" (float32), on ONNX Runtime; "fp32", "bf16" or "int8", on PyTorch, which needs
-                the extra `torch`. None means the mode that an exported folder records, else "onnx-int8".
+            mode: "native-int8", on our own kernels; "onnx-int8" or "onnx" (float32), on ONNX Runtime; "fp32", "bf16" or
+                "int8", on PyTorch, which needs the extra `torch`. None means the mode that an exported folder records,
+                else "native-int8" where its kernels run on this CPU, else "onnx-int8".
             max_length: Tokens per pair at most, special tokens counted; the rest is cut off, and a warning says so.
                 None means the smaller of 512 and the model's limit.
             threads: CPUs to use at most; None means those that affinity and the cgroup's quota leave to the process.

@@ -10,7 +10,16 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 from bge_cpu.bench import Measured
 from bge_cpu.errors import InputError
 
-_COLOURS = {"onnx-int8": "#2e9e5b", "onnx": "#1f6fb2", "bf16": "#d98a1c", "int8": "#8a4fbf", "fp32": "#9aa5b1"}
+_COLOURS = {
+    
+    "native-int8": "#c2413b",
+    "onnx-int8": "#2e9e5b",
+    "onnx": "#1f6fb2",
+    "bf16": "#d98a1c",
+    "int8": "#8a4fbf",
+    "fp32": "#9aa5b1",
+,
+}
 
 
 def draw(results: Sequence[Measured], file: Path, *, title: str) -> None:
@@ -28,7 +37,7 @@ def draw(results: Sequence[Measured], file: Path, *, title: str) -> None:
     figure = Figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for result in ran:
-        colour = _COLOURS.get(result.mode, "#c2413b")
+        colour = _COLOURS.get(result.mode, "#444444")
         left.plot(*zip(*sorted(result.ms_by_length.items()), strict=True), "o-", color=colour, label=result.mode)
         right.plot(*zip(*sorted(result.rate_by_threads.items()), strict=True), "o-", color=colour)
     _dress(left, ran[0].ms_by_length, "tokens of a pair", "milliseconds per pair")

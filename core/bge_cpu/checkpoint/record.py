@@ -16,7 +16,7 @@ TENSORS = "model.safetensors"
 SHARDS = "model.safetensors.index.json"
 """The file that names the files of a checkpoint whose tensors are spread over several."""
 
-EXPORT_MODES = ("onnx", "onnx-int8")
+EXPORT_MODES = ("onnx", "onnx-int8", "native-int8")
 """The modes a checkpoint can be exported for."""
 
 

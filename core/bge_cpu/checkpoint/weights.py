@@ -16,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 from bge_cpu.checkpoint.files import check_file
 from bge_cpu.errors import ArtifactError, CheckpointError
 
-_STORED_AS = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16, "I8": np.int8}
-_DTYPES = {np.dtype(np.int8): "I8", np.dtype(np.float32): "F32"}
+_STORED_AS = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16, "I8": np.int8, "I32": np.int32}
+_DTYPES = {np.dtype(np.int8): "I8", np.dtype(np.int32): "I32", np.dtype(np.float32): "F32"}
 _PAGE = 4096  # bytes; the data begins on a page
 _STRIP = 1 << 20  # bytes; half a huge page
 _ENTRY_BYTES = 256  # reserved for a tensor in the header, so that data can be written before the header is known
@@ -60,9 +60,10 @@ def header_bytes(file: Path) -> bytes:
 class Weights(Mapping[str, NDArray[Any]]):
     """The tensors of a checkpoint by name, each read when asked for.
 
-    A float32 or int8 tensor is a read-only view of the memory-mapped file: it costs no memory of its own, and processes
-    that map the same file share it. A float16 or bfloat16 tensor is upcast into a new array at every access. The names
-    that BERT's first checkpoints have for a norm's weight and bias, gamma and beta, are read as today's.
+    A tensor of float32 or whole numbers is a read-only view of the memory-mapped file: it costs no memory of its own,
+    and processes that map the same file share it. A float16 or bfloat16 tensor is upcast into a new array at every
+    access. The names that BERT's first checkpoints have for a norm's weight and bias, gamma and beta, are read as
+    today's.
 
     Args:
         files: The checkpoint's safetensors files.
@@ -97,7 +98,7 @@ class Weights(Mapping[str, NDArray[Any]]):
             values = values.astype(np.uint32)
             values <<= 16
             values = values.view(np.float32)
-        return values if entry["dtype"] == "I8" else values.astype(np.float32, copy=False)
+        return values if entry["dtype"] in ("I8", "I32") else values.astype(np.float32, copy=False)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)

@@ -13,7 +13,7 @@ from rich.progress import MofNCompleteColumn, TimeRemainingColumn
 from bge_cpu import evaluation
 from bge_cpu.cli.options import LoadOptions, loads_a_model
 from bge_cpu.cli.output import as_json, check_outputs, progress_bar, told
-from bge_cpu.engines import DEFAULT_MODE, MODES, check_mode
+from bge_cpu.engines import MODES, check_mode
 from bge_cpu.errors import InputError
 from bge_cpu.evaluation import Report, Reranked, Task, write_trec
 from bge_cpu.evaluation.bootstrap import LEVEL, SAMPLES, SEED
@@ -21,7 +21,7 @@ from bge_cpu.evaluation.first_stage import needs_extra
 from bge_cpu.evaluation.tables import cut_in_words, show
 from bge_cpu.reranker import Reranker
 
-_MODES = f"{', '.join(MODES)}; repeatable, the others are held to the first; default: {DEFAULT_MODE}."
+_MODES = f"{', '.join(MODES)}; repeatable, the others are held to the first; default: the fastest here."
 
 
 @loads_a_model("mode", "min_fidelity")

@@ -10,14 +10,14 @@ from typing import Annotated, Any
 import typer
 
 from bge_cpu.checkpoint import open_checkpoint
-from bge_cpu.engines import DEFAULT_MODE, MODES
+from bge_cpu.engines import MODES
 from bge_cpu.errors import InputError
 from bge_cpu.inputs import DEFAULT_MIN_FIDELITY, DEFAULT_MODEL, check_share, fit_max_length
 from bge_cpu.reranker import Reranker
 
 Model = Annotated[str, typer.Option("--model", "-m", help="A Hub id, a checkpoint folder, or mini.")]
 Mode = Annotated[
-    str | None, typer.Option("--mode", help=f"{', '.join(MODES)}; default: {DEFAULT_MODE}.", show_default=False)
+    str | None, typer.Option("--mode", help=f"{', '.join(MODES)}; default: the fastest here.", show_default=False)
 ]
 MaxLength = Annotated[
     int | None,

@@ -16,14 +16,14 @@ from bge_cpu.checkpoint import open_checkpoint
 from bge_cpu.cli.evaluate import loaders
 from bge_cpu.cli.options import LoadOptions, loads_a_model
 from bge_cpu.cli.output import as_json, progress_bar, told
-from bge_cpu.engines import DEFAULT_MODE, MODES, check_mode
+from bge_cpu.engines import MODES, check_mode, default_mode
 from bge_cpu.errors import InputError
 from bge_cpu.evaluation import Agreement, Collection, Task, agreement, prepare, read
 from bge_cpu.evaluation.agreement import PROBE, TOPS, all_if_few, from_files, probe
 from bge_cpu.evaluation.reranking import rerank_all
 from bge_cpu.evaluation.tables import count
 
-_MODES = f"{', '.join(MODES)}; repeatable; default: {DEFAULT_MODE}."
+_MODES = f"{', '.join(MODES)}; repeatable; default: the fastest here."
 _LINES = "one per line, or .jsonl with a field text"
 
 
@@ -49,7 +49,7 @@ def verify(
     Good enough is a mode whose Spearman rank correlation with the reference, over all pairs, reaches --min-fidelity.
     """
     least = options.least_fidelity()
-    others = list(dict.fromkeys(check_mode(mode) for mode in modes or [DEFAULT_MODE]))
+    others = list(dict.fromkeys(check_mode(mode) for mode in modes or [default_mode()]))
     _check_modes(options, check_mode(reference), others)
     collection = all_if_few(_collection(folder, queries, documents), candidates)
     task = prepare(collection, queries=sample, candidates=candidates)

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from bge_cpu import extras
 from bge_cpu.checkpoint import Checkpoint
 from bge_cpu.errors import InputError, MissingDependencyError, shown
-from bge_cpu.machine.cpu import available_cpus
+from bge_cpu.kernels.library import available
+from bge_cpu.machine.cpu import available_cpus, features
 
 MODES = {"fp32": "torch", "bf16": "torch", "int8": "torch", "onnx": None, "onnx-int8": None, "native-int8": None}
 """The modes, and the extra of bge-cpu that each needs."""
@@ -31,7 +32,6 @@ REFERENCES = {"int8": "fp32", "onnx-int8": "onnx", "native-int8": "onnx"}
 
 INT8_MODES = tuple(REFERENCES)
 
-DEFAULT_MODE = "onnx-int8"
 
 Cancelled = Callable[[], bool] | None
 """Asked from time to time by what computes for long: does nobody wait for the result any more?"""
@@ -74,6 +74,14 @@ class Engine(Protocol):
         """
 
 
+def default_mode() -> str:
+    """The fastest mode on this CPU: "native-int8" where there are kernels for it, else "onnx-int8".
+
+    On a CPU with AMX it is "onnx-int8": ONNX Runtime uses that CPU's matrix unit, our kernels do not.
+    """
+    return "native-int8" if available() and "amx_int8" not in features() else "onnx-int8"
+
+
 def check_mode(mode: object) -> str:
     """A mode's name; None stands for the default.
 
@@ -81,11 +89,11 @@ def check_mode(mode: object) -> str:
         InputError: There is no such mode.
     """
     if mode is None:
-        return DEFAULT_MODE
+        return default_mode()
     if mode in ("fp16", "half", "float16"):
         raise InputError(
             f"mode {mode!r} does not exist: CPUs multiply float16 by converting every value, so it is slower than fp32",
-            hint='a float16 checkpoint runs as it is in any mode; for speed use mode="onnx-int8"',
+            hint='a float16 checkpoint runs as it is in any mode; for speed use mode="native-int8" or "onnx-int8"',
         )
     if not isinstance(mode, str) or mode not in MODES:
         raise InputError(f"mode is one of {', '.join(MODES)}, not {shown(mode)}")

@@ -21,12 +21,13 @@ from bge_cpu.checkpoint.weights import Tensors, Weights
 from bge_cpu.engines import Cancelled, TokenizedPair
 from bge_cpu.engines.packing import pack, share_runs
 from bge_cpu.errors import CheckpointError, InputError
-from bge_cpu.kernels import CLASSES, Kernels, Library, MatrixClass, Model, Scratch, Team, expected, library, pack_matrix
-from bge_cpu.kernels.model import why_not
+from bge_cpu.kernels.library import Kernels, Library, library
+from bge_cpu.kernels.model import Model, Scratch, Team, expected, why_not
+from bge_cpu.kernels.pack import CLASSES, MatrixClass, pack_matrix
 from bge_cpu.machine.pool import FairPool
 from bge_cpu.quantization.artifacts import Recipe
 from bge_cpu.quantization.balanced import Balanced
-from bge_cpu.quantization.quantize import quantize_rows, row_scales
+from bge_cpu.quantization.quantize import check_finite, quantize_rows, row_scales
 
 VERSION = 1
 """Goes up when the same checkpoint would give other tensors."""
@@ -165,30 +166,36 @@ def _architecture(checkpoint: Checkpoint) -> Architecture:
 
 def _tensors(checkpoint: Checkpoint, architecture: Architecture, kind: MatrixClass) -> tuple[int, Tensors]:
     """How many tensors the artifact has, and these one by one."""
-    shapes = expected(architecture, kind)
-    balanced = Balanced(Weights(checkpoint.weights))
+    weights, shapes = Weights(checkpoint.weights), expected(architecture, kind)
+    architecture.check(weights, checkpoint.folder)
+    balanced = Balanced(weights)
     return len(shapes), _quantized(balanced, shapes, architecture, kind)
 
 
 def _quantized(
     balanced: Balanced, shapes: Mapping[str, Any], architecture: Architecture, kind: MatrixClass
 ) -> Iterator[tuple[str, NDArray[Any]]]:
-    """The tensors, each made when it is asked for, a matrix's codes before its scales.
+    """The tensors, each made when it is asked for, a matrix's codes before its sums and scales.
 
     All are multiples of 64 bytes, a cache line, but for the label's bias and perhaps the scales of the words, which
     therefore come last.
     """
     words, last = architecture.word_embeddings, f"{architecture.head[1]}.bias"
     scales = np.concatenate([row_scales(rows) for _, rows in balanced.blocks(words)])
+    check_finite(scales, words)
     yield words, np.concatenate([quantize_rows(rows, scales[place]) for place, rows in balanced.blocks(words)])
     for name in shapes:
-        if name in (words, last) or name.endswith(".scales"):
+        if name in (words, last) or name.endswith((".scales", ".sums", ".multipliers")):
             continue
-        if f"{name}.scales" in shapes:
-            codes, matrix_scales = pack_matrix(balanced[name], kind)
-            yield name, codes
-            yield f"{name}.scales", matrix_scales
-        else:
+        if f"{name}.scales" not in shapes:
             yield name, balanced[name]
+            continue
+        packed = pack_matrix(balanced[name], kind)
+        check_finite(packed.scales, name)
+        yield name, packed.codes
+        if packed.multipliers is not None:
+            yield f"{name}.multipliers", packed.multipliers
+        yield f"{name}.sums", packed.sums
+        yield f"{name}.scales", packed.scales
     yield f"{words}.scales", scales
     yield last, balanced[last]

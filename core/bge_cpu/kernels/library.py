@@ -19,16 +19,17 @@ class Class(ctypes.Structure):
     _fields_ = (
         ("name", ctypes.c_char_p),
         ("panel", ctypes.c_int32),
-        ("offset", ctypes.c_int32),
+        ("group", ctypes.c_int32),
         ("weight_limit", ctypes.c_int32),
-        ("input_limit", ctypes.c_int32),
+        ("low", ctypes.c_int32),
+        ("span", ctypes.c_int32),
     )
 
 
 class Matrix(ctypes.Structure):
     """`bge_matrix`."""
 
-    _fields_ = (("codes", ctypes.c_void_p), ("scales", ctypes.c_void_p), ("bias", ctypes.c_void_p))
+    _fields_ = tuple((name, ctypes.c_void_p) for name in ("codes", "multipliers", "sums", "scales", "bias"))
 
 
 class Layer(ctypes.Structure):
@@ -45,7 +46,7 @@ class ModelStruct(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("hidden", "layers", "heads", "intermediate")),
-        *((name, ctypes.c_int32) for name in ("vocabulary", "positions", "types", "group")),
+        *((name, ctypes.c_int32) for name in ("vocabulary", "positions", "types")),
         ("epsilon", ctypes.c_float),
         *((name, ctypes.c_void_p) for name in ("words", "word_scales", "position_table", "type_table")),
         *((name, ctypes.c_void_p) for name in ("norm", "norm_bias")),
@@ -67,8 +68,8 @@ class Product(ctypes.Structure):
     """`bge_product`."""
 
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("codes", "scales", "starts")),
-        *((name, ctypes.c_int32) for name in ("inputs", "group", "outputs")),
+        *((name, ctypes.c_void_p) for name in ("codes", "scales", "zeros")),
+        *((name, ctypes.c_int32) for name in ("inputs", "outputs")),
         ("matrix", Matrix),
         *((name, ctypes.c_void_p) for name in ("out", "residual")),
         ("gelu", ctypes.c_int32),
@@ -104,7 +105,7 @@ _SIGNATURES: Mapping[str, tuple[object, ...]] = {  # result, arguments
     "bge_team_recalls": (ctypes.c_uint32, _P),
     "bge_team_recall": (_N, _P),
     "bge_help": (ctypes.c_int64, _P, _P, ctypes.c_uint32),
-    "bge_quantize": (_N, _P, _P, _P, _I, _I, _P, _P, _P),
+    "bge_quantize": (_N, _P, _P, _P, _I, _P, _P, _P),
     "bge_norm": (_N, _P, _P, _P, _P, ctypes.c_float, _I, _P),
     "bge_multiply": (_N, _P, _P, ctypes.POINTER(Product), _I),
     "bge_attend": (ctypes.c_int, _P, ctypes.POINTER(Attention), _I, _P),
@@ -153,7 +154,7 @@ class Library:
 
     def kernels(self) -> list[Kernels]:
         """What was compiled in, fastest first, "serial" last."""
-        found = []
+        found: list[Kernels] = []
         while address := self.c.bge_kernels_at(len(found)):
             kind = self.c.bge_kernels_class(address)
             found.append(

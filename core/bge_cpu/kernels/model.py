@@ -34,18 +34,19 @@ def why_not(architecture: Architecture) -> str | None:
     """Why the kernels do not run a model of these sizes; None if they do."""
     if not (32 <= architecture.hidden <= 4096 and architecture.hidden % 32 == 0):
         return f"a hidden size of {architecture.hidden} is not a multiple of 32 from 32 to 4096"
-    if not (32 <= architecture.intermediate <= 65536 and architecture.intermediate % 32 == 0):
-        return f"an intermediate size of {architecture.intermediate} is not a multiple of 32 from 32 to 65536"
+    if not (32 <= architecture.intermediate <= 16384 and architecture.intermediate % 32 == 0):
+        return f"an intermediate size of {architecture.intermediate} is not a multiple of 32 from 32 to 16384"
     if architecture.heads < 1 or architecture.hidden % architecture.heads:
         return f"a hidden size of {architecture.hidden} does not divide by {architecture.heads} heads"
     size = architecture.hidden // architecture.heads
     return None if 8 <= size <= 256 and size % 8 == 0 else f"a head of {size} is not a multiple of 8 from 8 to 256"
 
 
-def expected(
-    architecture: Architecture, kind: MatrixClass, group: int | None = None
-) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """The tensors of an artifact: name -> (dtype, shape). Names are the checkpoint's, plus ".scales" for codes'."""
+def expected(architecture: Architecture, kind: MatrixClass) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """The tensors of an artifact: name -> (dtype, shape).
+
+    Names are the checkpoint's; what belongs to codes has theirs and ".scales", ".sums" or ".multipliers".
+    """
     hidden, encoder = architecture.hidden, f"{architecture.prefix}.encoder.layer"
     found: dict[str, tuple[str, tuple[int, ...]]] = {}
 
@@ -53,9 +54,12 @@ def expected(
         found[f"{name}.weight"] = found[f"{name}.bias"] = ("float32", (size,))
 
     def matrix(name: str, outputs: int, inputs: int) -> None:
-        panels, groups = outputs // kind.panel, -(-inputs // (group or kind.group))
+        panels = outputs // kind.panel
         found[f"{name}.weight"] = ("int8", (panels, inputs // 4, kind.panel, 4))
-        found[f"{name}.weight.scales"] = ("float32", (panels, groups, kind.panel))
+        if kind.group:
+            found[f"{name}.weight.multipliers"] = ("int32", (panels, -(-inputs // kind.group), kind.panel))
+        found[f"{name}.weight.sums"] = ("int32", (outputs,))
+        found[f"{name}.weight.scales"] = ("float32", (outputs,))
         found[f"{name}.bias"] = ("float32", (outputs,))
 
     embeddings = f"{architecture.prefix}.embeddings"
@@ -142,29 +146,21 @@ class Model:
         kind: The class its matrices were packed for.
         architecture: Its architecture.
         tensors: By the names of `expected`, C-contiguous, of exactly its dtypes and shapes.
-        group: Inputs to a scale; None means the class's own.
 
     Raises:
-        ArtifactError: A tensor is missing or another than expected, or the kernels do not run these architecture.
+        ArtifactError: A tensor is missing or another than expected, or the kernels do not run these sizes.
     """
 
-    def __init__(
-        self,
-        library: Library,
-        kind: MatrixClass,
-        architecture: Architecture,
-        tensors: Tensors,
-        group: int | None = None,
-    ) -> None:
+    def __init__(self, library: Library, kind: MatrixClass, architecture: Architecture, tensors: Tensors) -> None:
         if reason := why_not(architecture):
             raise ArtifactError(f"the native kernels do not run this model: {reason}", hint='use mode="onnx-int8"')
         self._c, self.architecture, self.kind = library.c, architecture, kind
         self._class: int = self._c.bge_class_named(kind.name.encode())
         self._kept: dict[str, NDArray[Any]] = {}
-        for name, (dtype, shape) in expected(architecture, kind, group).items():
-            tensor = tensors[name] if name in tensors else None
-            if tensor is None:
+        for name, (dtype, shape) in expected(architecture, kind).items():
+            if name not in tensors:
                 raise ArtifactError(f"the artifact has no tensor {name}", hint="build it again")
+            tensor = tensors[name]
             if tensor.dtype != dtype or tensor.shape != shape or not tensor.flags.c_contiguous:
                 raise ArtifactError(
                     f"tensor {name} is {tensor.dtype} {tensor.shape}, not {dtype} {shape}", hint="build it again"
@@ -183,7 +179,6 @@ class Model:
             vocabulary=architecture.vocabulary,
             positions=architecture.positions,
             types=architecture.token_types,
-            group=group or kind.group,
             epsilon=architecture.epsilon,
             words=self._at(f"{embeddings}.word_embeddings.weight"),
             word_scales=self._at(f"{embeddings}.word_embeddings.weight.scales"),
@@ -205,6 +200,8 @@ class Model:
         matrices = {
             part: Matrix(
                 self._at(f"{name}.{matrix}.weight"),
+                self._at(f"{name}.{matrix}.weight.multipliers") if self.kind.group else None,
+                self._at(f"{name}.{matrix}.weight.sums"),
                 self._at(f"{name}.{matrix}.weight.scales"),
                 self._at(f"{name}.{matrix}.bias"),
             )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bge_cpu.engines import DEFAULT_MODE
+from bge_cpu.engines import default_mode
 from bge_cpu.export import export
 from tests.commands import COMMAND
 from tests.core.doctor.looking import REFUSED, look
@@ -37,7 +37,7 @@ def test_json(tiny_xlmr: Path) -> None:
     done = run("--json", "--model", tiny_xlmr)
     assert done.returncode == 0, done.stdout + done.stderr
     answer = json.loads(done.stdout)
-    assert (answer["mode"], answer["model"], answer["runs"]) == (DEFAULT_MODE, str(tiny_xlmr), True)
+    assert (answer["mode"], answer["model"], answer["runs"]) == (default_mode(), str(tiny_xlmr), True)
     assert {frozenset(check) for check in answer["checks"]} == {
         frozenset({"name", "status", "found", "meaning", "remedy"})
     }
