@@ -25,7 +25,9 @@ class Recorder(BaseCallbackHandler):
         self.outputs: dict[str, Any] = {}
         self.tags: dict[str, Any] = {}
 
-    def on_chain_start(self, serialized: Any, inputs: Any, *, run_id: UUID, parent_run_id: Any, **kwargs: Any) -> None:
+    def on_chain_start(
+        self, serialized: Any, inputs: Any, *, run_id: UUID, parent_run_id: Any = None, **kwargs: Any
+    ) -> None:
         self.names[run_id] = kwargs["name"]
         self.parents[kwargs["name"]] = self.names.get(parent_run_id)
         self.tags[kwargs["name"]] = kwargs["tags"]
@@ -49,7 +51,9 @@ def expected(reranker: Reranker) -> dict[str, Any]:
 
 def test_in_a_chain(compressor: BgeCpuRerank, tiny_reranker: Reranker) -> None:
     recorder = Recorder()
-    chain = RunnableLambda(lambda query: compressor.compress_documents(DOCUMENTS, query), name="mine")
+    chain: RunnableLambda[str, Any] = RunnableLambda(
+        lambda query: compressor.compress_documents(DOCUMENTS, query), name="mine"
+    )
     chain.invoke(QUERY, config={"callbacks": [recorder], "tags": ["tagged"]})
     assert recorder.parents == {"mine": None, "BgeCpuRerank": "mine"}
     assert recorder.outputs["BgeCpuRerank"] == expected(tiny_reranker)
@@ -72,7 +76,7 @@ async def test_in_an_asynchronous_chain(compressor: BgeCpuRerank, tiny_reranker:
 
 
 async def test_streamed_events_show_it(compressor: BgeCpuRerank, tiny_reranker: Reranker) -> None:
-    chain = RunnableLambda(lambda query: compressor.compress_documents(DOCUMENTS, query))
+    chain: RunnableLambda[str, Any] = RunnableLambda(lambda query: compressor.compress_documents(DOCUMENTS, query))
     events = [event async for event in chain.astream_events(QUERY, version="v2") if event["name"] == "BgeCpuRerank"]
     assert [event["event"] for event in events] == ["on_chain_start", "on_chain_end"]
     assert events[0]["data"]["input"]["query"] == QUERY
@@ -96,7 +100,9 @@ def test_in_a_graphs_node(compressor: BgeCpuRerank, tiny_reranker: Reranker) -> 
 
 def test_callbacks_that_are_given_go_first(compressor: BgeCpuRerank) -> None:
     running, given = Recorder(), Recorder()
-    chain = RunnableLambda(lambda query: compressor.compress_documents(DOCUMENTS, query, callbacks=[given]))
+    chain: RunnableLambda[str, Any] = RunnableLambda(
+        lambda query: compressor.compress_documents(DOCUMENTS, query, callbacks=[given])
+    )
     chain.invoke(QUERY, config={"callbacks": [running]})
     assert list(given.parents) == ["BgeCpuRerank"] and "BgeCpuRerank" not in running.parents
     compressor.compress_documents(DOCUMENTS, QUERY)  # and where nothing runs, none are looked for

@@ -35,10 +35,7 @@ class Embedded(BaseDocumentTransformer):
     """Does to documents what those filters do."""
 
     def transform_documents(self, documents: Any, **kwargs: Any) -> list[Document]:
-        return [
-            WithState(document.page_content, id=document.id, metadata=document.metadata, state={"embedded": np.ones(3)})
-            for document in documents
-        ]
+        return [WithState(**document.model_dump(), state={"embedded": np.ones(3)}) for document in documents]
 
 
 def test_after_a_filter_by_embeddings_the_results_are_plain_documents(tiny_reranker: Reranker) -> None:
@@ -80,7 +77,7 @@ def test_nested_metadata_are_not_shared_with_the_input(tiny_reranker: Reranker) 
 
 
 def test_cut_documents_say_so_beside_the_score(tiny_xlmr: Path) -> None:
-    compressor = BgeCpuRerank(model=tiny_xlmr, mode="onnx", max_length=32, top_n=None)
+    compressor = BgeCpuRerank(model=str(tiny_xlmr), mode="onnx", max_length=32, top_n=None)
     texts = ["a bear", LONG]
     expected = {item.index: item.truncated_tokens for item in compressor.loaded().rank(QUERY, texts)}
     found = compressor.compress_documents([Document(text, id=str(index)) for index, text in enumerate(texts)], QUERY)
@@ -95,7 +92,10 @@ def test_cut_documents_say_so_beside_the_score(tiny_xlmr: Path) -> None:
 
 
 def test_metadata_are_read_along_as_llamaindex_does(tiny_reranker: Reranker) -> None:
-    records = [("a bear", {"title": "Panda", "year": 1869, "n": 1}), ("it flows", {"title": "Rivers", "year": None})]
+    records: list[tuple[str, dict[str, Any]]] = [
+        ("a bear", {"title": "Panda", "year": 1869, "n": 1}),
+        ("it flows", {"title": "Rivers", "year": None}),
+    ]
     documents = [Document(text, metadata=metadata) for text, metadata in records]
     nodes = [
         NodeWithScore(node=TextNode(text=text, metadata={k: v for k, v in metadata.items() if v and k != "n"}))
@@ -125,9 +125,9 @@ def test_a_function_says_what_is_read_of_a_document(tiny_reranker: Reranker) -> 
     assert [item["relevance_score"] for item in compressor.rerank([*given, "a bear"], QUERY, top_n=1)] == [
         ranking[0].score
     ]
-    wrong = BgeCpuRerank(reranker=tiny_reranker, document_text=lambda document: None)
-    with pytest.raises(InputError, match="document 0 is a str, not NoneType"):
-        wrong.compress_documents(given, QUERY)
+    wrong = BgeCpuRerank(reranker=tiny_reranker, document_text=lambda found: found.metadata["n"])
+    with pytest.raises(InputError, match="document 0 is a str, not int"):
+        wrong.compress_documents([Document("x", metadata={"n": 5})], QUERY)
 
 
 def test_a_span_counts_in_the_documents_own_text(tiny_xlmr: Path) -> None:
@@ -156,18 +156,19 @@ def text_of(document: Document) -> str:
 
 
 def test_names_are_written_down_and_functions_are_not(tiny_xlmr: Path) -> None:
-    named = BgeCpuRerank(model=tiny_xlmr, document_text=("title",))
+    names: Any = ("title",)
+    named = BgeCpuRerank(model=str(tiny_xlmr), document_text=names)
     assert named.document_text == ["title"]
     assert BgeCpuRerank(**json.loads(named.model_dump_json())) == named
     assert load(dumpd(named), allowed_objects=[BgeCpuRerank], valid_namespaces=["langchain_bge_cpu"]) == named
-    function = BgeCpuRerank(model=tiny_xlmr, document_text=text_of)
+    function = BgeCpuRerank(model=str(tiny_xlmr), document_text=text_of)
     assert pickle.loads(pickle.dumps(function)) == function == copy.deepcopy(function)
     with pytest.raises(ValueError, match="a function as document_text cannot be written down: name metadata"):
         function.model_dump_json()
     with pytest.raises(NotImplementedError, match="text_of"):
         load(dumpd(function), allowed_objects=[BgeCpuRerank], valid_namespaces=["langchain_bge_cpu"])
     with pytest.raises(ValidationError, match="document_text"):
-        BgeCpuRerank(document_text="title")
+        BgeCpuRerank(document_text=names[0])
 
 
 @pytest.mark.parametrize(
@@ -190,8 +191,11 @@ async def test_wrong_documents_are_named(tiny_reranker: Reranker, given: Any, me
 
 def test_rerank_takes_texts_and_documents_and_names_what_is_neither(tiny_reranker: Reranker) -> None:
     compressor = BgeCpuRerank(reranker=tiny_reranker)
+    given: Any
     for given in ("text", [("a", "b")], [b"text"]):
         with pytest.raises(InputError, match=r"str or Document, not"):
             compressor.rerank(given, QUERY)
-    assert len(compressor.rerank(iter(["a", Document("b")]), QUERY)) == 2
-    assert len(compressor.compress_documents(iter([Document("b")]), QUERY)) == 1
+    given = iter(["a", Document("b")])
+    assert len(compressor.rerank(given, QUERY)) == 2
+    given = iter([Document("b")])
+    assert len(compressor.compress_documents(given, QUERY)) == 1

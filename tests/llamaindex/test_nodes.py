@@ -33,7 +33,9 @@ class Retrieved(NodeWithScore):
 
 
 def test_a_subclass_keeps_its_fields_and_the_callers_objects_theirs(tiny_reranker: Reranker) -> None:
-    given = [Retrieved(node=TextNode(text="a bear", metadata={"page": {"n": 1}}), score=0.25, found_by="bm25")]
+    given: list[NodeWithScore] = [
+        Retrieved(node=TextNode(text="a bear", metadata={"page": {"n": 1}}), score=0.25, found_by="bm25")
+    ]
     before = copy.deepcopy(given)
     (found,) = BgeCpuRerank(reranker=tiny_reranker, keep_retrieval_score=True).postprocess_nodes(given, query_str=QUERY)
     assert isinstance(found, Retrieved) and found.found_by == "bm25"
@@ -44,7 +46,7 @@ def test_a_subclass_keeps_its_fields_and_the_callers_objects_theirs(tiny_reranke
 
 
 def test_cut_nodes_say_so_beside_the_score(tiny_xlmr: Path) -> None:
-    reranker = BgeCpuRerank(model=tiny_xlmr, mode="onnx", max_length=32)
+    reranker = BgeCpuRerank(model=str(tiny_xlmr), mode="onnx", max_length=32)
     nodes = [NodeWithScore(node=TextNode(text=text, id_=str(index))) for index, text in enumerate(["a bear", LONG])]
     expected = {item.index: item.truncated_tokens for item in reranker.loaded().rank(QUERY, ["a bear", LONG])}
     found = {node.node_id: node for node in reranker.postprocess_nodes(nodes, query_str=QUERY)}
@@ -82,12 +84,14 @@ async def test_wrong_nodes_are_named(tiny_reranker: Reranker, given: Any, messag
 
 def test_wrong_queries_are_named(tiny_reranker: Reranker) -> None:
     reranker, nodes = BgeCpuRerank(reranker=tiny_reranker), [NodeWithScore(node=TextNode(text="a"))]
+    text: Any = QUERY
+    number: Any = 5
     with pytest.raises(InputError, match="query is missing"):
         reranker.postprocess_nodes(nodes)
     with pytest.raises(InputError, match="query_bundle is a QueryBundle, not str\nhint: pass a text as query_str"):
-        reranker.postprocess_nodes(nodes, QUERY)
+        reranker.postprocess_nodes(nodes, text)
     with pytest.raises(InputError, match="query is a str, not int"):
-        reranker.postprocess_nodes(nodes, QueryBundle(5))
+        reranker.postprocess_nodes(nodes, QueryBundle(number))
 
 
 @pytest.mark.parametrize(
@@ -96,9 +100,9 @@ def test_wrong_queries_are_named(tiny_reranker: Reranker) -> None:
         ImageNode(image_path="panda.png"),
         ImageNode(text=" ", image="aGk="),
         ImageDocument(image=b"aGk="),
-        Node(image_resource=MediaResource(url="file:///panda.png"), metadata={"title": "Panda"}),
+        Node(image_resource=MediaResource(path=Path("panda.png")), extra_info={"title": "Panda"}),
         Node(audio_resource=MediaResource(data=b"growl")),
-        Node(video_resource=MediaResource(path="panda.mp4")),
+        Node(video_resource=MediaResource(path=Path("panda.mp4"))),
     ],
 )
 def test_media_without_text_are_refused(tiny_reranker: Reranker, node: Any) -> None:
@@ -111,7 +115,7 @@ def test_media_with_text_or_metadata_and_empty_texts_are_scored(tiny_reranker: R
     given = [
         ImageNode(text="a bear", image_path="panda.png"),
         ImageNode(image_path="panda.png", metadata={"caption": "a bear"}),
-        Node(text_resource=MediaResource(text="a bear"), image_resource=MediaResource(path="panda.png")),
+        Node(text_resource=MediaResource(text="a bear"), image_resource=MediaResource(path=Path("panda.png"))),
         TextNode(text=""),
         Document(text=""),
     ]

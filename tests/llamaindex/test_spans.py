@@ -8,6 +8,7 @@ from llama_index.core.schema import (
     Document,
     ImageNode,
     IndexNode,
+    MediaResource,
     MetadataMode,
     Node,
     NodeWithScore,
@@ -38,7 +39,7 @@ def options(tiny_xlmr: Path) -> dict[str, Any]:
     return {"model": str(tiny_xlmr), "mode": "onnx", "long_documents": "windows"}
 
 
-FACTS = {"metadata": {"title": "Giant panda facts"}}
+FACTS: dict[str, Any] = {"metadata": {"title": "Giant panda facts"}}
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,10 @@ FACTS = {"metadata": {"title": "Giant panda facts"}}
         (IndexNode(text="panda", index_id="i", **FACTS), [0, 5]),
         (ImageNode(text="panda", image_url="file:///panda.png", **FACTS), [0, 5]),
         (Document(text="Giant panda ", **FACTS), [0, 11]),
-        (Node(text_resource={"text": "Giant panda"}, metadata={"title": " "}, metadata_template="{value}"), [0, 11]),
+        (
+            Node(text_resource=MediaResource(text="panda"), metadata_template="{value}", extra_info={"title": " "}),
+            [0, 5],
+        ),
         (Loud(text="panda", **FACTS), None),
         (Dated(text="panda", **FACTS), [0, 5]),
     ],
