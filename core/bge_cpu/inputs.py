@@ -1,8 +1,7 @@
 """Step 1 of a call: what callers pass in is checked, before anything is computed; and the defaults of loading."""
 
 import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bge_cpu.errors import InputError
@@ -116,16 +115,6 @@ def check_long_documents(long_documents: Any) -> None:
     """
     if long_documents not in LONG_DOCUMENTS:
         raise InputError(f"long_documents is {' or '.join(map(repr, LONG_DOCUMENTS))}, not {long_documents!r}")
-
-
-def take(source: Iterator[tuple[str, str]], size: int) -> tuple[list[tuple[str, str]], Exception | None]:
-    """Up to `size` items of an iterator, and the error that stopped it, if one did."""
-    taken: list[tuple[str, str]] = []
-    try:
-        taken.extend(islice(source, size))
-    except Exception as error:
-        return taken, error
-    return taken, None
 
 
 def _shown(value: Any) -> str:
