@@ -16,7 +16,7 @@ PACKAGES = {"bge_cpu": ROOT / "core/bge_cpu"} | {
     name: ROOT / name for name in ("langchain_bge_cpu", "llamaindex_bge_cpu")
 }
 
-PATH = {"reranker", "inputs", "tokenizer", "splitting", "scoring", "ranking", "display"}
+PATH = {"reranker", "inputs", "pair_format", "tokenizer", "splitting", "scoring", "ranking", "display"}
 """The pair's way from text to score: the modules at the package's top that are one room together."""
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -50,7 +50,8 @@ WITHIN_THE_PATH: dict[str, set[str]] = {
     "splitting": set(),
     "display": {"ranking"},
     "ranking": {"display"},
-    "tokenizer": {"inputs", "splitting"},
+    "pair_format": set(),
+    "tokenizer": {"inputs", "pair_format", "splitting"},
     "scoring": {"tokenizer"},
     "reranker": {"inputs", "tokenizer", "scoring", "ranking"},
 }

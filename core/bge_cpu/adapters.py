@@ -20,7 +20,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from bge_cpu.engines import check_mode
 from bge_cpu.errors import InputError, warn
-from bge_cpu.inputs import DEFAULT_MAX_LENGTH, DEFAULT_MIN_FIDELITY, DEFAULT_MODEL
+from bge_cpu.inputs import DEFAULT_MIN_FIDELITY, DEFAULT_MODEL
 from bge_cpu.ranking import Ranked
 from bge_cpu.reranker import Reranker
 
@@ -69,8 +69,9 @@ class RerankerOptions(BaseModel):
         description='"onnx-int8" or "onnx"; "fp32", "bf16" or "int8" with the extra torch. '
         'None: what an exported folder records, else "onnx-int8".',
     )
-    max_length: Count = Field(
-        default=DEFAULT_MAX_LENGTH, description="Tokens per pair at most, special tokens counted."
+    max_length: Count | None = Field(
+        default=None,
+        description="Tokens per pair at most, special tokens counted; None: the smaller of 512 and the model's limit.",
     )
     threads: Count | None = Field(default=None, description="CPUs to use at most; None: all that the process may.")
     revision: str | None = Field(default=None, description="A Hub branch, tag or commit.")

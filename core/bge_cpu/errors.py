@@ -59,6 +59,19 @@ class InputError(BgeCpuError, ValueError):
     """An argument or a text is of the wrong type or value; nothing was scored."""
 
 
+def shown(value: object, most: int = 40) -> str:
+    """A value as a message may show it: its repr, but never more than a few characters of a text.
+
+    >>> shown("x" * 1_000_000, 12)
+    "'xxxxxxxx..."
+    """
+    try:
+        text = repr(value[:most] if isinstance(value, str | bytes) else value)
+    except Exception:  # a number of thousands of digits, lists within lists without end
+        return f"a {type(value).__name__}"
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 def warn(message: str) -> None:
     """Warn the user (UserWarning), naming the line of theirs that called us, directly or through a framework.
 

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from bge_cpu.checkpoint import Checkpoint, open_checkpoint
 from bge_cpu.checkpoint.architecture import Architecture
+from bge_cpu.checkpoint.files import read
 from bge_cpu.checkpoint.record import EXPORT_MODES, FORMAT, RECORD, TENSORS
-from bge_cpu.checkpoint.weights import Weights, check_tensors, header_bytes, write_safetensors
+from bge_cpu.checkpoint.weights import Weights, header_bytes, write_safetensors
 from bge_cpu.engines.gated import artifact
 from bge_cpu.errors import BgeCpuError, InputError
 from bge_cpu.graph import build
@@ -30,9 +31,10 @@ from bge_cpu.graph.feed import Batch
 from bge_cpu.graph.linear import Float32, Int8
 from bge_cpu.inputs import DEFAULT_MIN_FIDELITY, check_share
 from bge_cpu.machine.cpu import available_cpus
-from bge_cpu.tokenizer import PairTokenizer
+from bge_cpu.tokenizer import PairTokenizer, probe_encoder
 
 _GRAPH = "model.onnx"
+_SIDE_FILES = ("tokenizer_config.json", "special_tokens_map.json")
 _BLOCK = 16 << 20  # bytes
 
 Progress = Callable[[int, int], None]
@@ -85,6 +87,7 @@ def export(
             f"{checkpoint.folder} is itself an exported folder",
             hint="copy the folder, or export the checkpoint it was made from",
         )
+    _check_links(checkpoint.folder)
     temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
     cache = None if cache_dir is None else Path(cache_dir)
     with _built(checkpoint, mode, cache_dir=cache, min_fidelity=min_fidelity) as built:
@@ -103,6 +106,22 @@ def export(
     return place
 
 
+def _check_links(folder: Path) -> None:
+    """Refuse a checkpoint whose side files are links out of its folder, to whatever an export would copy and give away.
+
+    A link as the Hub's cache has them, from snapshots/COMMIT to the blobs of the same model, stays with the model.
+    """
+    home = folder.resolve()
+    blobs = [home.parents[1] / "blobs"] if home.parent.name == "snapshots" else []
+    for name in _SIDE_FILES:
+        file = (folder / name).resolve()
+        if os.path.exists(file) and not any(place in file.parents for place in (home, *blobs)):
+            raise InputError(
+                f"{folder / name} is a link out of its folder, to {file}; an export would copy what it leads to",
+                hint="put the file itself there, or remove the link",
+            )
+
+
 def _free_place(out: str | Path) -> Path:
     """Where the folder will stand, with symbolic links followed."""
     if not isinstance(out, str | Path) or not str(out):
@@ -110,7 +129,7 @@ def _free_place(out: str | Path) -> Path:
     try:
         place = Path(out).expanduser().resolve()
         taken = place.exists() and (not place.is_dir() or any(place.iterdir()))
-        parent = next(parent for parent in place.parents if parent.exists())
+        parent = next((parent for parent in place.parents if parent.exists()), place)
         mounted = place.is_mount()
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"{str(out)[:200]!r} is no folder to write to: {error}") from error
@@ -129,7 +148,7 @@ def _built(
     """The folder of the INT8 artifact that has passed the gate; None for float32, which needs none."""
     if mode == "onnx":
         return contextlib.nullcontext()
-    encode = PairTokenizer.load(checkpoint.tokenizer).encode
+    encode = probe_encoder(checkpoint)
     return artifact(
         mode, checkpoint, encode=encode, threads=available_cpus(), cache_dir=cache_dir, min_fidelity=min_fidelity
     )
@@ -140,11 +159,11 @@ def _write(checkpoint: Checkpoint, folder: Path, *, mode: str, built: Path | Non
     tokenizer = PairTokenizer.load(checkpoint.tokenizer)
     checkpoint.check_tokenizer(tokenizer.vocabulary, tokenizer.token_types)
     architecture = Architecture.from_config(checkpoint.config)
+    weights = Weights(checkpoint.weights if built is None else [built / TENSORS])
+    architecture.check(weights, built or checkpoint.folder, int8=built is not None)
     matrices = Float32() if built is None else Int8()
     model, shapes = build(architecture, matrices, partial(Batch, typed=tokenizer.token_types > 1))
 
-    weights = Weights(checkpoint.weights if built is None else [built / TENSORS])
-    check_tensors(weights, shapes, built or checkpoint.folder)
     if built is None:
         write_safetensors(folder / TENSORS, _float32(weights, shapes, progress), count=len(shapes))
     else:
@@ -153,9 +172,9 @@ def _write(checkpoint: Checkpoint, folder: Path, *, mode: str, built: Path | Non
     _point(model, folder / TENSORS)
     _save(folder / _GRAPH, [model.SerializeToString()])
 
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
-        if (checkpoint.folder / name).is_file():
-            _save(folder / name, [(checkpoint.folder / name).read_bytes()])
+    for name in ("config.json", "tokenizer.json", *_SIDE_FILES):
+        if os.path.exists(checkpoint.folder / name):
+            _save(folder / name, [read(checkpoint.folder / name)])
     inputs = [value.name for value in model.graph.input]
     if not (folder / "tokenizer_config.json").exists():
         _save(folder / "tokenizer_config.json", [_json(_tokenizer_config(checkpoint, inputs))])

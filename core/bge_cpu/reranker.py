@@ -10,7 +10,6 @@ from bge_cpu.checkpoint import open_checkpoint
 from bge_cpu.engines import Cancelled, Engine, check_mode, load_engine
 from bge_cpu.errors import BgeCpuError, InputError, warn
 from bge_cpu.inputs import (
-    DEFAULT_MAX_LENGTH,
     DEFAULT_MIN_FIDELITY,
     DEFAULT_MODEL,
     check_count,
@@ -20,10 +19,11 @@ from bge_cpu.inputs import (
     check_pair,
     check_query,
     check_share,
+    fit_max_length,
 )
 from bge_cpu.ranking import Ranked, Ranking, normalized, order
 from bge_cpu.scoring import Scored, best_logits, take, truncated_pairs
-from bge_cpu.tokenizer import PairTokenizer
+from bge_cpu.tokenizer import PairTokenizer, probe_encoder
 
 _MOST_THREADS = 1024
 _STREAMED_AT_ONCE = 32  # pairs read from a stream before their scores are given
@@ -74,7 +74,7 @@ class Reranker:
         model: str | Path = DEFAULT_MODEL,
         *,
         mode: str | None = None,
-        max_length: int = DEFAULT_MAX_LENGTH,
+        max_length: int | None = None,
         threads: int | None = None,
         revision: str | None = None,
         local_files_only: bool = False,
@@ -88,6 +88,7 @@ class Reranker:
             mode: "onnx-int8" or "onnx" (float32), on ONNX Runtime; "fp32", "bf16" or "int8", on PyTorch, which needs
                 the extra `torch`. None means the mode that an exported folder records, else "onnx-int8".
             max_length: Tokens per pair at most, special tokens counted; the rest is cut off, and a warning says so.
+                None means the smaller of 512 and the model's limit.
             threads: CPUs to use at most; None means those that affinity and the cgroup's quota leave to the process.
             revision: A Hub branch, tag or commit.
             local_files_only: Never call the Hub; HF_HUB_OFFLINE=1 means the same.
@@ -106,23 +107,21 @@ class Reranker:
         if mode is not None:
             check_mode(mode)
         threads = None if threads is None else check_count(threads, "threads", most=_MOST_THREADS)
-        check_count(max_length, "max_length")
+        if max_length is not None:
+            check_count(max_length, "max_length")
         check_share(min_fidelity, "min_fidelity")
         cache_dir = None if cache_dir is None else Path(cache_dir)
         checkpoint = open_checkpoint(model, revision=revision, local_files_only=local_files_only)
         if checkpoint.exported_mode and mode not in (None, checkpoint.exported_mode):
             raise InputError(f"{checkpoint.name} was exported for mode {checkpoint.exported_mode!r}, not {mode!r}")
-        if checkpoint.max_length is not None and max_length > checkpoint.max_length:
-            raise InputError(
-                f"max_length is {max_length}; {checkpoint.name} takes at most {checkpoint.max_length} tokens"
-            )
-        tokenizer = PairTokenizer.load(checkpoint.tokenizer, max_length)
+        longest = fit_max_length(max_length, checkpoint.max_length, checkpoint.name)
+        tokenizer = PairTokenizer.load(checkpoint.tokenizer, longest)
         checkpoint.check_tokenizer(tokenizer.vocabulary, tokenizer.token_types)
         mode = check_mode(mode or checkpoint.exported_mode)
         engine = load_engine(
             mode,
             checkpoint,
-            encode=PairTokenizer.load(checkpoint.tokenizer).encode,
+            encode=probe_encoder(checkpoint),
             threads=threads,
             cache_dir=cache_dir,
             min_fidelity=min_fidelity,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from bge_cpu.engines import Cancelled, Engine
-from bge_cpu.errors import CheckpointError
+from bge_cpu.errors import CheckpointError, shown
 from bge_cpu.tokenizer import Window
 
 _WINDOWS_AT_ONCE = 1024  # given to the engine together
@@ -79,10 +79,6 @@ def best_logits(
 def _check(logit: float, index: int, pair: tuple[str, str]) -> None:
     if not math.isfinite(logit):
         raise CheckpointError(
-            f"the model gave pair {index} the logit {logit}: {_shown(pair)}",
+            f"the model gave pair {index} the logit {logit}: {' / '.join(map(shown, pair))}",
             hint="the weights are damaged or overflow; compare with mode='fp32'",
         )
-
-
-def _shown(pair: tuple[str, str]) -> str:
-    return " / ".join(repr(text if len(text) <= 40 else text[:39] + "…") for text in pair)

@@ -13,9 +13,11 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
-from bge_cpu.engines import TokenizedPair
-from bge_cpu.errors import CheckpointError
-from bge_cpu.inputs import DEFAULT_MAX_LENGTH, check_count
+from bge_cpu.checkpoint import Checkpoint
+from bge_cpu.checkpoint.files import check_file
+from bge_cpu.engines import Encode, TokenizedPair
+from bge_cpu.inputs import DEFAULT_MAX_LENGTH, check_count, fit_max_length
+from bge_cpu.pair_format import check_alphabet, library_errors, plain_ids, read_pair_format
 from bge_cpu.splitting import split, window_starts
 
 # No piece of the vocabularies in use is longer than 16 characters, so that a text's first max_length tokens lie within
@@ -44,25 +46,6 @@ class Window:
     pair: TokenizedPair
 
 
-@dataclass(frozen=True, slots=True)
-class _Template:
-    """A pair format, ids[0] query ids[1] document ids[2]: for XLM-RoBERTa `<s> query </s></s> document </s>`.
-
-    Attributes:
-        ids: The special tokens before, between and after query and document.
-        special_types: Their token types.
-        text_types: The token type of the query's tokens, and of the document's.
-    """
-
-    ids: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
-    special_types: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
-    text_types: tuple[int, int]
-
-    @property
-    def special_tokens(self) -> int:
-        return sum(map(len, self.ids))
-
-
 class PairTokenizer:
     """Encodes pairs; safe to use from many threads.
 
@@ -74,7 +57,8 @@ class PairTokenizer:
         max_length: Tokens per pair at most, special tokens counted.
 
     Raises:
-        CheckpointError: The tokenizer's post-processor does not put query and document one after the other.
+        CheckpointError: The tokenizer has no pair format, or none that puts query before document, or takes ordinary
+            letters or digits for unknown.
         InputError: max_length has no room for a token of query and document each.
     """
 
@@ -82,9 +66,12 @@ class PairTokenizer:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer = tokenizer
-        self._template = _template(tokenizer)
-        collapsed, spaced = (tokenizer.encode(f"a{run}b", add_special_tokens=False).ids for run in (" ", " " * 8))
+        with library_errors("the tokenizer cannot encode some text"):
+            check_alphabet(tokenizer)
+            self._template = read_pair_format(tokenizer)
+            collapsed, spaced = (plain_ids(tokenizer, f"a{run}b") for run in (" ", " " * 8))
         self._drops_space = collapsed == spaced
+        self._largest_special = int(np.concatenate(self._template.ids).max())
         self.max_length = check_count(max_length, "max_length", least=self._template.special_tokens + 2)
         room = max_length - self._template.special_tokens
         self._query_limit = min(max_length * 3 // 4, room - 1)
@@ -97,16 +84,18 @@ class PairTokenizer:
         Raises:
             CheckpointError: The file is not a tokenizer that the `tokenizers` library reads.
         """
-        try:
+        check_file(file)
+        with library_errors(f"{file} is not a readable tokenizer"):
             tokenizer = tokenizers.Tokenizer.from_file(str(file))
-        except Exception as error:  # the library raises bare Exceptions
-            raise CheckpointError(f"{file} is not a readable tokenizer: {error}") from error
         return cls(tokenizer, max_length)
 
     @property
     def vocabulary(self) -> int:
-        """How many ids the tokenizer can give."""
-        return self._tokenizer.get_vocab_size(with_added_tokens=True)
+        """How many rows of embeddings the tokenizer's ids need: one more than the largest."""
+        rows = self._tokenizer.get_vocab_size(with_added_tokens=False)
+        if not isinstance(self._tokenizer.model, tokenizers.models.Unigram):  # whose ids are places in a list
+            rows = 1 + max(self._tokenizer.get_vocab(with_added_tokens=False).values(), default=-1)
+        return max(rows, 1 + max(self._tokenizer.get_added_tokens_decoder(), default=-1), 1 + self._largest_special)
 
     @property
     def token_types(self) -> int:
@@ -185,12 +174,10 @@ class PairTokenizer:
         kept: list[list[int]] = [[] for _ in texts]
         tokens = [0] * len(texts)
         for pieces in self._batches(texts):
-            try:
+            with library_errors("the tokenizer cannot encode some text"):
                 encodings = self._tokenizer.encode_batch_fast(
                     [piece for _, _, piece in pieces], add_special_tokens=False
                 )
-            except Exception as error:  # the library raises bare Exceptions
-                raise CheckpointError(f"the tokenizer cannot encode some text: {error}") from error
             for (index, _, _), encoding in zip(pieces, encodings, strict=True):
                 tokens[index] += len(encoding)
                 if len(kept[index]) < limit:
@@ -201,7 +188,8 @@ class PairTokenizer:
         """A text's ids, and for each the characters it stands for: the first, and the one after the last."""
         ids, starts, ends = [], [], []
         for pieces in self._batches([text]):
-            encodings = self._tokenizer.encode_batch([piece for _, _, piece in pieces], add_special_tokens=False)
+            with library_errors("the tokenizer cannot encode some text"):
+                encodings = self._tokenizer.encode_batch([piece for _, _, piece in pieces], add_special_tokens=False)
             for (_, first, _), encoding in zip(pieces, encodings, strict=True):
                 ids.append(np.array(encoding.ids, dtype=np.int64))
                 offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2) + first
@@ -228,21 +216,7 @@ class PairTokenizer:
             yield batch
 
 
-def _template(tokenizer: tokenizers.Tokenizer) -> _Template:
-    """Read the pair format off the post-processor, by joining two short texts."""
-    query, document = (tokenizer.encode(text, add_special_tokens=False) for text in ("a", "b"))
-    if not query.ids or not document.ids:
-        raise CheckpointError("the tokenizer gives no token for a letter")
-    joined = tokenizer.post_process(query, document)
-    texts = [place for place, special in enumerate(joined.special_tokens_mask) if not special]
-    if [joined.ids[place] for place in texts] != query.ids + document.ids:
-        raise CheckpointError(f"the tokenizer's pair format is not query before document: {joined.tokens}")
-    starts = texts[0], texts[len(query)]
-    ends = starts[0] + len(query), starts[1] + len(document)
-    ids, types = np.array(joined.ids, np.int64), np.array(joined.type_ids, np.int64)
-    slices = slice(starts[0]), slice(ends[0], starts[1]), slice(ends[1], None)
-    return _Template(
-        ids=(ids[slices[0]], ids[slices[1]], ids[slices[2]]),
-        special_types=(types[slices[0]], types[slices[1]], types[slices[2]]),
-        text_types=(int(types[starts[0]]), int(types[starts[1]])),
-    )
+def probe_encoder(checkpoint: Checkpoint) -> Encode:
+    """What encodes the gate's probe for a model, whatever max_length a user asks for; it is made when it is called."""
+    longest = fit_max_length(None, checkpoint.max_length, checkpoint.name)
+    return lambda pairs: PairTokenizer.load(checkpoint.tokenizer, longest).encode(pairs)

@@ -6,18 +6,24 @@ Weights are read from safetensors only; no pickle is opened and no code of a che
 import hashlib
 import importlib
 import json
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bge_cpu.checkpoint import refusals
 from bge_cpu.checkpoint.architecture import position_offset
-from bge_cpu.checkpoint.record import TENSORS, recorded_mode
-from bge_cpu.checkpoint.weights import header_bytes
-from bge_cpu.errors import CheckpointError, InputError
+from bge_cpu.checkpoint.files import check_file, read, read_object
+from bge_cpu.checkpoint.record import SHARDS, TENSORS, recorded_mode
+from bge_cpu.checkpoint.weights import FLOATS, header_bytes
+from bge_cpu.errors import CheckpointError, InputError, shown
 
 MINI = Path(__file__).parents[1] / "mini"
+_LAYERS = {"num_hidden_layers", "n_layers", "n_layer", "num_layers", "encoder_layers", "decoder_layers"}
+_MOST_LAYERS = 1_000
+_MOST = 2**31 - 1  # of any other whole number in config.json
 _HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
 
 
@@ -63,10 +69,17 @@ class Checkpoint:
         found = (("ids", "vocab_size", vocabulary), ("token types", "type_vocab_size", token_types))
         for what, key, size in found:
             known = self.config.get(key)
-            if known is not None and size > known:
+            unread = known == 0 and key == "type_vocab_size"  # the model has no table of token types
+            if known is not None and size > known and not unread:
                 raise CheckpointError(
                     f"{self.tokenizer} gives {size:,} {what}; the model of {self.folder} knows {known:,}"
                 )
+        if 2 * vocabulary < self.config.get("vocab_size", 0):
+            raise CheckpointError(
+                f"{self.tokenizer} gives {vocabulary:,} ids, far fewer than the {self.config['vocab_size']:,} that the "
+                f"model of {self.folder} knows",
+                hint="it is another model's, or was written empty: take tokenizer.json from the model's repository",
+            )
 
     def fingerprint(self) -> str:
         """A SHA-256 that changes when the checkpoint does, without reading the weights.
@@ -79,7 +92,7 @@ class Checkpoint:
         """
         digest = hashlib.sha256()
         for file in (self.folder / "config.json", self.tokenizer):
-            digest.update(hashlib.sha256(_read(file)).digest())
+            digest.update(hashlib.sha256(read(file)).digest())
         for file in self.weights:
             digest.update(hashlib.sha256(header_bytes(file)).digest())
             status = file.stat()
@@ -101,41 +114,48 @@ def open_checkpoint(model: str | Path, *, revision: str | None = None, local_fil
         CheckpointError: Something is missing, unreadable or not a one-label sequence classifier.
     """
     if not isinstance(model, str | Path) or not str(model):
-        raise InputError(f"model is a Hub id, a folder or 'mini', not {model!r}")
+        raise InputError(f"model is a Hub id, a folder or 'mini', not {shown(model)}")
     if revision is not None and (not isinstance(revision, str) or not revision):
-        raise InputError(f"revision is None, a branch, a tag or a commit, not {revision!r}")
+        raise InputError(f"revision is None, a branch, a tag or a commit, not {shown(revision)}")
     folder, commit = MINI if model == "mini" else Path(model), None
     try:
         folder = folder.expanduser()
         exists = folder.exists()
     except (OSError, RuntimeError, ValueError) as error:  # too long a name, an unknown user's home, a null byte
-        raise CheckpointError(f"{str(model)[:200]!r} is no folder's name: {error}") from error
+        reason = shown(getattr(error, "strerror", None) or str(error), 100)
+        raise CheckpointError(f"{shown(str(model), 200)} is no folder's name: {reason}") from error
     if not exists and isinstance(model, str) and _HUB_ID.fullmatch(model):
+        os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # what else is installed here is nobody's business
         hub = importlib.import_module("bge_cpu.checkpoint.hub")  # only now: it brings an HTTP client along
         folder, commit = hub.fetch(model, revision=revision, local_files_only=local_files_only)
     elif revision is not None:
-        raise InputError(f"revision={revision!r} is for Hub ids; {model!r} is a folder")
+        raise InputError(f"revision={shown(revision)} is for Hub ids; {shown(str(model), 200)} is a folder")
     if not folder.is_dir():
         raise CheckpointError(
-            f"no checkpoint folder {str(model)!r}", hint="a Hub id has the form owner/name, a folder must exist"
+            f"no checkpoint folder {shown(str(model), 200)}",
+            hint="a Hub id has the form owner/name, a folder must exist",
         )
     config = _config(folder)
-    if not (folder / "tokenizer.json").is_file():
-        raise CheckpointError(
-            f"{folder} has no tokenizer.json",
-            hint=f"write it with transformers: AutoTokenizer.from_pretrained({str(folder)!r}).save_pretrained(...)",
-        )
-    weights = _weight_files(folder)
-    _check_headers(weights)
-    return Checkpoint(str(model), folder, config, weights, commit, recorded_mode(folder))
+    if not os.path.exists(folder / "tokenizer.json"):
+        raise refusals.no_tokenizer(folder)
+    check_file(folder / "tokenizer.json")
+    weights, exported_mode = _weight_files(folder), recorded_mode(folder)
+    _check_headers(weights, exported=exported_mode is not None)
+    checkpoint = Checkpoint(str(model), folder, config, weights, commit, exported_mode)
+    if checkpoint.max_length is not None and checkpoint.max_length < 1:
+        raise CheckpointError(f"config.json of {folder} leaves no position for a token")
+    return checkpoint
 
 
 def _config(folder: Path) -> dict[str, Any]:
     """Read config.json of a one-label sequence classifier."""
-    config = _json(folder / "config.json")
+    file = folder / "config.json"
+    if not os.path.exists(file) and os.path.exists(folder / "adapter_config.json"):
+        raise refusals.no_weights(str(folder), ["adapter_config.json"])
+    config = read_object(file)
     architectures = config.get("architectures") or ["none named"]
     if not isinstance(architectures, list):
-        raise CheckpointError(f"architectures in {folder / 'config.json'} is a list, not {architectures!r}")
+        raise CheckpointError(f"architectures in {folder / 'config.json'} is a list, not {shown(architectures)}")
     for key in (
         "vocab_size",
         "type_vocab_size",
@@ -145,13 +165,16 @@ def _config(folder: Path) -> dict[str, Any]:
         "num_labels",
     ):
         if not isinstance(config.get(key, 0), int) and not (key == "pad_token_id" and config[key] is None):
-            raise CheckpointError(f"{key} in {folder / 'config.json'} is a whole number, not {config[key]!r}")
-    found = architectures[0]
-    if not str(found).endswith("ForSequenceClassification"):
-        raise CheckpointError(
-            f"{folder} holds architecture {found}, not a sequence classifier (...ForSequenceClassification)",
-            hint="a reranker is a cross-encoder; an embedding model scores no pairs",
-        )
+            raise CheckpointError(f"{key} in {folder / 'config.json'} is a whole number, not {shown(config[key])}")
+    for key, value in config.items():
+        most = _MOST_LAYERS if key in _LAYERS else _MOST
+        if isinstance(value, int) and abs(value) > most:
+            raise CheckpointError(f"{key} in {file} is a number beyond {most:,}, which no model has")
+    if position_offset(config) < 0:
+        raise CheckpointError(f"pad_token_id in {file} is {config['pad_token_id']}, the id of no token")
+    found = str(architectures[0])
+    if not found.endswith("ForSequenceClassification"):
+        raise refusals.wrong_architecture(folder, found)
     names = config.get("id2label")
     labels = len(names) if isinstance(names, dict) and names else config.get("num_labels", 2)
     if labels != 1:
@@ -159,11 +182,19 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _check_headers(files: Iterable[Path]) -> None:
-    """Refuse damaged files, and a tensor that stands in two, in every mode alike."""
+def _check_headers(files: Iterable[Path], *, exported: bool) -> None:
+    """Refuse damaged files, quantised weights, and a tensor that stands in two files, in every mode alike."""
     seen: set[str] = set()
     for file in files:
-        names = set(json.loads(header_bytes(file))) - {"__metadata__"}
+        entries = json.loads(header_bytes(file))
+        names = set(entries) - {"__metadata__"}
+        for name in names if not exported else ():
+            stored_as = entries[name]["dtype"]
+            if name.endswith((".weight", ".bias")) and stored_as not in (*FLOATS, "F64"):
+                raise CheckpointError(
+                    f"tensor {name} of {file} is stored as {stored_as}, not as a float",
+                    hint="take the model's own weights, not quantised ones; bge-cpu makes its INT8 itself",
+                )
         if seen & names:
             raise CheckpointError(
                 f"tensors stand in more than one file of {file.parent}: {', '.join(sorted(seen & names))}"
@@ -173,15 +204,11 @@ def _check_headers(files: Iterable[Path]) -> None:
 
 def _weight_files(folder: Path) -> tuple[Path, ...]:
     """The single safetensors file, or the shards that the index names."""
-    single, index = folder / TENSORS, folder / "model.safetensors.index.json"
-    if single.is_file():
+    single, index = folder / TENSORS, folder / SHARDS
+    if os.path.exists(single):
         return (single,)
-    if not index.is_file():
-        found = ", ".join(sorted(file.name for file in folder.glob("*.bin"))) or "none"
-        raise CheckpointError(
-            f"{folder} has no {TENSORS} (pickled weights, never opened: {found})",
-            hint="load it once with transformers and save_pretrained(..., safe_serialization=True)",
-        )
+    if not os.path.exists(index):
+        raise refusals.no_weights(str(folder), _names(folder))
     names = sorted(set(_shard_names(index)))
     missing = [name for name in names if Path(name).name != name or not (folder / name).is_file()]
     if missing:
@@ -191,23 +218,14 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
 
 def _shard_names(index: Path) -> Iterable[str]:
     try:
-        return [str(name) for name in _json(index)["weight_map"].values()]
+        return [str(name) for name in read_object(index)["weight_map"].values()]
     except (KeyError, AttributeError) as error:
         raise CheckpointError(f"{index} has no weight_map") from error
 
 
-def _json(file: Path) -> dict[str, Any]:
+def _names(folder: Path) -> list[str]:
+    """The names of the files in a folder and in the folders right in it."""
     try:
-        content = json.loads(_read(file))
-    except ValueError as error:
-        raise CheckpointError(f"{file} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{file} holds no JSON object")
-    return content
-
-
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{file} cannot be read: {error.strerror}") from error
+        return [file.relative_to(folder).as_posix() for file in (*folder.glob("*"), *folder.glob("*/*"))]
+    except OSError:
+        return []

@@ -1,10 +1,14 @@
 """Part of step 3: config.json -> what the ONNX modes need to know of a model's architecture."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from bge_cpu.checkpoint.weights import Tensor, Weights, check_tensors
 from bge_cpu.errors import CheckpointError
+
+_Shaped = tuple[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,57 @@ class Architecture:
     def word_embeddings(self) -> str:
         """The name of the table that a pair reads a row per token of."""
         return f"{self.prefix}.embeddings.word_embeddings.weight"
+
+    def check(self, weights: Weights, source: Path, *, int8: bool = False) -> None:
+        """Check a checkpoint's tensors, or an INT8 artifact's, against the configuration, before anything is built.
+
+        Raises:
+            CheckpointError: A tensor is missing, of another shape or kind, or there are more layers.
+        """
+        check_tensors(weights, self.tensors(int8=int8), source)
+        if any(name.startswith(f"{self.prefix}.encoder.layer.{self.layers}.") for name in weights):
+            raise CheckpointError(f"{source} holds more layers than the {self.layers} its config says")
+
+    def tensors(self, *, int8: bool = False) -> Iterator[Tensor]:
+        """All that the model is made of, one by one: as a checkpoint has it, or with INT8 matrices (in, out).
+
+        Of a matrix of codes, `NAME.scales` holds the scales: one for each of its outputs, or rows of the embeddings.
+        """
+        for name, shape in self._floats():
+            table = name == self.word_embeddings
+            if int8 and (table or (".encoder.layer." in name and len(shape) == 2)):
+                yield name, shape if table else shape[::-1], True
+                yield f"{name}.scales", shape[:1], False
+            else:
+                yield name, shape, False
+
+    def _floats(self) -> Iterator[_Shaped]:
+        """Names and shapes as a checkpoint has them, matrices (out, in)."""
+
+        def linear(name: str, rows: int = self.hidden, columns: int = self.hidden) -> Iterator[_Shaped]:
+            yield f"{name}.weight", (rows, columns)
+            yield f"{name}.bias", (rows,)
+
+        def norm(name: str) -> Iterator[_Shaped]:
+            yield f"{name}.LayerNorm.weight", (self.hidden,)
+            yield f"{name}.LayerNorm.bias", (self.hidden,)
+
+        embeddings = f"{self.prefix}.embeddings"
+        yield self.word_embeddings, (self.vocabulary, self.hidden)
+        yield f"{embeddings}.token_type_embeddings.weight", (self.token_types, self.hidden)
+        yield f"{embeddings}.position_embeddings.weight", (self.positions, self.hidden)
+        yield from norm(embeddings)
+        for number in range(self.layers):
+            layer = f"{self.prefix}.encoder.layer.{number}"
+            for part in ("query", "key", "value"):
+                yield from linear(f"{layer}.attention.self.{part}")
+            yield from linear(f"{layer}.attention.output.dense")
+            yield from norm(f"{layer}.attention.output")
+            yield from linear(f"{layer}.intermediate.dense", rows=self.intermediate)
+            yield from linear(f"{layer}.output.dense", columns=self.intermediate)
+            yield from norm(f"{layer}.output")
+        yield from linear(self.head[0])
+        yield from linear(self.head[1], rows=1)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Architecture":
@@ -92,10 +147,13 @@ _SIZES = {
     "positions": "max_position_embeddings",
     "token_types": "type_vocab_size",
 }
-_SETTINGS = {"hidden_act": "gelu", "position_embedding_type": "absolute", "is_decoder": False}
+_SETTINGS = {"hidden_act": "gelu", "position_embedding_type": "absolute", "is_decoder": False, "use_task_id": False}
 _ROBERTA = ("roberta", ("classifier.dense", "classifier.out_proj"))
 _FAMILIES = {
     "XLMRobertaForSequenceClassification": ("xlm-roberta", *_ROBERTA),
     "RobertaForSequenceClassification": ("roberta", *_ROBERTA),
+    "CamembertForSequenceClassification": ("camembert", *_ROBERTA),
+    "Data2VecTextForSequenceClassification": ("data2vec-text", "data2vec_text", _ROBERTA[1]),
     "BertForSequenceClassification": ("bert", "bert", ("bert.pooler.dense", "classifier")),
+    "ErnieForSequenceClassification": ("ernie", "ernie", ("ernie.pooler.dense", "classifier")),
 }

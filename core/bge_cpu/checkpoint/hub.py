@@ -5,21 +5,29 @@ when told so or when HF_HUB_OFFLINE is set, and never for a pinned commit that i
 """
 
 import re
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar, cast
 
-from huggingface_hub import HfApi, constants, errors, snapshot_download
+from huggingface_hub import HfApi, ModelInfo, constants, errors, snapshot_download
 from huggingface_hub.utils import validate_repo_id
 
-from bge_cpu.checkpoint.record import RECORD
+from bge_cpu.checkpoint.files import read_object
+from bge_cpu.checkpoint.record import RECORD, SHARDS, TENSORS
+from bge_cpu.checkpoint.refusals import no_weights
 from bge_cpu.errors import CheckpointError, warn
+
+T = TypeVar("T")
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _FILES = [
     "config.json",
     "tokenizer.json",
     "tokenizer_config.json",
-    "model.safetensors",
-    "model.safetensors.index.json",
+    TENSORS,
+    SHARDS,
     "model-*-of-*.safetensors",
     RECORD,  # these three are in exported folders only
     "manifest.json",
@@ -30,10 +38,11 @@ _FILES = [
 def fetch(repo: str, *, revision: str | None, local_files_only: bool) -> tuple[Path, str]:
     """The snapshot folder of a checkpoint and its commit, downloaded if it is not in the Hub's cache.
 
-    When the Hub cannot be reached, the cached state of the revision is used and a warning says so.
+    When the Hub does not answer within seconds (HF_HUB_ETAG_TIMEOUT, 10 by default), the cached state of the revision
+    is used and a warning says so.
 
     Raises:
-        CheckpointError: The checkpoint is neither cached nor to be had from the Hub.
+        CheckpointError: The checkpoint is neither cached nor to be had from the Hub, or holds no safetensors.
     """
     try:
         validate_repo_id(repo)
@@ -51,25 +60,60 @@ def fetch(repo: str, *, revision: str | None, local_files_only: bool) -> tuple[P
             f"{repo} (revision {revision or 'main'}) is not in the Hub's cache, and {why}",
             hint=f"download it on a machine with network: hf download {repo}; or name a local folder",
         )
+    wait = float(constants.HF_HUB_ETAG_TIMEOUT)
+    info = None
     try:
         if not pinned:
-            HfApi().model_info(repo, revision=revision)  # an unreachable Hub shows here; below it would pass unnoticed
+            info = _answer(lambda: HfApi().model_info(repo, revision=revision, timeout=wait), wait)
+            cached = _cached(repo, revision)
+            if cached and cached[1] == info.sha:
+                return cached
         folder = Path(snapshot_download(repo, revision=revision, allow_patterns=_FILES))
-        return folder, folder.name
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.GatedRepoError) as error:
         raise CheckpointError(
             f"the Hub refused {repo} (revision {revision or 'main'}): {_first_line(error)}",
             hint="check the id and the revision; for a gated or private model log in with: hf auth login",
         ) from error
-    except (OSError, errors.HTTPError) as error:
+    except Exception as error:  # of the network, a proxy's address, a login page in the Hub's place, the disk
         cached = _cached(repo, revision)
         if cached is None:
             raise CheckpointError(
-                f"{repo} is not whole in the Hub's cache, and the Hub did not deliver it: {_first_line(error)}",
-                hint="check the network, or name a local folder",
+                f"{repo} is not whole in the Hub's cache, and {constants.ENDPOINT} did not deliver it: "
+                f"{_first_line(error)}",
+                hint="check network, proxy (HTTPS_PROXY, ALL_PROXY) and HF_ENDPOINT, or name a local folder",
             ) from error
-        warn(f"the Hub did not answer ({_first_line(error)}); using the cached commit {cached[1]} of {repo}")
+        warn(
+            f"the Hub at {constants.ENDPOINT} did not answer ({_first_line(error)}); using the cached commit "
+            f"{cached[1]} of {repo}"
+        )
         return cached
+    if not any(folder.glob("model*.safetensors")):
+        raise no_weights(repo, _names(repo, folder.name) if info is None else _named(info))
+    return folder, folder.name
+
+
+def _answer(ask: Callable[[], T], seconds: float) -> T:
+    """What the Hub answers, if it does within some seconds: a name server knows nothing of an HTTP client's timeout.
+
+    Raises:
+        TimeoutError: It did not.
+    """
+    outcome: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            outcome.put((ask(), None))
+        except BaseException as error:
+            outcome.put((None, error))
+
+    threading.Thread(target=run, name="bge-cpu-hub", daemon=True).start()  # one that hangs holds up nobody's exit
+    try:
+        found, error = outcome.get(timeout=seconds)
+    except Empty:
+        raise TimeoutError(f"no answer within {seconds:g} s") from None
+    if error is not None:
+        raise error
+    return cast(T, found)
 
 
 def _cached(repo: str, revision: str | None) -> tuple[Path, str] | None:
@@ -79,8 +123,31 @@ def _cached(repo: str, revision: str | None) -> tuple[Path, str] | None:
     except OSError:  # not there, or only a part of it
         return None
     snapshot = Path(folder)
-    whole = (snapshot / "config.json").exists() and any(snapshot.glob("model*.safetensors"))
-    return (snapshot, snapshot.name) if whole else None
+    return (snapshot, snapshot.name) if _is_whole(snapshot) else None
+
+
+def _is_whole(snapshot: Path) -> bool:
+    """Whether a download was not interrupted: all that a checkpoint consists of is there."""
+    names = {"config.json", "tokenizer.json", TENSORS}
+    if not (snapshot / TENSORS).exists() and (snapshot / SHARDS).exists():
+        try:
+            names = names - {TENSORS} | set(map(str, read_object(snapshot / SHARDS)["weight_map"].values()))
+        except (CheckpointError, KeyError, AttributeError):
+            return False
+    return all((snapshot / name).exists() for name in names)
+
+
+def _names(repo: str, commit: str) -> list[str]:
+    """The names of a repository's files; none where the Hub does not tell."""
+    wait = float(constants.HF_HUB_ETAG_TIMEOUT)
+    try:
+        return _named(_answer(lambda: HfApi().model_info(repo, revision=commit, timeout=wait), wait))
+    except Exception:  # only a message would be better for it
+        return []
+
+
+def _named(info: ModelInfo) -> list[str]:
+    return [file.rfilename for file in info.siblings or ()]
 
 
 def _first_line(error: Exception) -> str:

@@ -1,8 +1,9 @@
 """What an exported folder says of itself, in `bge_cpu.json`: the mode it runs in."""
 
-import json
+import os
 from pathlib import Path
 
+from bge_cpu.checkpoint.files import parse, read
 from bge_cpu.errors import CheckpointError
 
 RECORD = "bge_cpu.json"
@@ -11,6 +12,9 @@ FORMAT = 1
 
 TENSORS = "model.safetensors"
 """The file of tensors in a checkpoint, in an exported folder and in an INT8 artifact."""
+
+SHARDS = "model.safetensors.index.json"
+"""The file that names the files of a checkpoint whose tensors are spread over several."""
 
 EXPORT_MODES = ("onnx", "onnx-int8")
 """The modes a checkpoint can be exported for."""
@@ -23,12 +27,12 @@ def recorded_mode(folder: Path) -> str | None:
         CheckpointError: Its bge_cpu.json is damaged, or of a newer version.
     """
     file = folder / RECORD
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        version, mode = record["format"], record["mode"]
-    except FileNotFoundError:
+    if not os.path.exists(file):
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    try:
+        record = parse(read(file))
+        version, mode = record["format"], record["mode"]
+    except (ValueError, KeyError) as error:
         raise CheckpointError(
             f"{file} is damaged: {type(error).__name__} {error}", hint="copy or export the folder again"
         ) from error

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from bge_cpu.checkpoint.files import check_file
 from bge_cpu.errors import ArtifactError, CheckpointError
 
 _STORED_AS = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16, "I8": np.int8}
@@ -20,7 +21,19 @@ _DTYPES = {np.dtype(np.int8): "I8", np.dtype(np.float32): "F32"}
 _STRIP = 1 << 20  # bytes; half a huge page
 _ENTRY_BYTES = 256  # reserved for a tensor in the header, so that data can be written before the header is known
 
+FLOATS = ("F32", "F16", "BF16")
+"""What floating-point tensors may be stored as, in safetensors' words."""
+
 Tensors = Iterable[tuple[str, NDArray[Any]]]
+"""Names and values."""
+
+OTHER_TENSORS = (
+    "config.json and weights do not belong together, or the model needs code of its own (auto_map), which is never run"
+)
+"""The hint where tensors are missing."""
+
+Tensor = tuple[str, tuple[int, ...], bool]
+"""What a model wants: a tensor's name, its shape, and whether it holds INT8 codes in place of floats."""
 
 
 def header_bytes(file: Path) -> bytes:
@@ -31,6 +44,7 @@ def header_bytes(file: Path) -> bytes:
     Raises:
         CheckpointError: The file cannot be read or is not a whole safetensors file.
     """
+    check_file(file)
     try:
         with safe_open(file, framework="numpy"):
             pass
@@ -46,7 +60,8 @@ class Weights(Mapping[str, NDArray[Any]]):
     """The tensors of a checkpoint by name, each read when asked for.
 
     A float32 or int8 tensor is a read-only view of the memory-mapped file: it costs no memory of its own, and processes
-    that map the same file share it. A float16 or bfloat16 tensor is upcast into a new array at every access.
+    that map the same file share it. A float16 or bfloat16 tensor is upcast into a new array at every access. The names
+    that BERT's first checkpoints have for a norm's weight and bias, gamma and beta, are read as today's.
 
     Args:
         files: The checkpoint's safetensors files.
@@ -62,7 +77,7 @@ class Weights(Mapping[str, NDArray[Any]]):
             with file.open("rb") as stream:
                 mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
             start = 8 + len(header)
-            self._entries.update((name, (mapped, start, entry)) for name, entry in json.loads(header).items())
+            self._entries.update((_renamed(name), (mapped, start, entry)) for name, entry in json.loads(header).items())
         self._entries.pop("__metadata__", None)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
@@ -92,6 +107,10 @@ class Weights(Mapping[str, NDArray[Any]]):
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a tensor, without reading it."""
         return tuple(self._entries[name][2]["shape"])
+
+    def stored_as(self, name: str) -> str:
+        """How a tensor is stored, in safetensors' words ("F32", "BF16", "I8"), without reading it."""
+        return str(self._entries[name][2]["dtype"])
 
     def expect_single_rows(self, name: str) -> None:
         """Tell the kernel that only single rows of a tensor will be read, so that no more than those become resident.
@@ -132,22 +151,32 @@ class Weights(Mapping[str, NDArray[Any]]):
             self.release()
 
 
-def check_tensors(weights: Weights, shapes: Mapping[str, tuple[int, ...]], source: Path) -> None:
-    """Check that weights hold the tensors that a model wants.
+def check_tensors(weights: Weights, wanted: Iterable[Tensor], source: Path) -> None:
+    """Check that weights hold the tensors that a model wants, as it wants them; their values are not read.
 
     Args:
         weights: What there is.
-        shapes: What is wanted: tensor name -> shape.
+        wanted: Names, shapes and whether they are INT8 codes; the first that is not there ends the check.
         source: Where the weights come from, for messages.
 
     Raises:
-        CheckpointError: A tensor is missing or of another shape.
+        CheckpointError: A tensor is missing, of another shape or of another kind.
     """
-    for name, shape in shapes.items():
+    for name, shape, codes in wanted:
         if name not in weights:
-            raise CheckpointError(f"{source} lacks the tensor {name}")
+            raise CheckpointError(f"{source} lacks the tensor {name}", hint=OTHER_TENSORS)
         if weights.shape(name) != shape:
             raise CheckpointError(f"tensor {name} of {source} has shape {weights.shape(name)}; its config says {shape}")
+        kinds = ("I8",) if codes else FLOATS
+        if weights.stored_as(name) not in kinds:
+            raise CheckpointError(
+                f"tensor {name} of {source} is stored as {weights.stored_as(name)}, not as {' or '.join(kinds)}",
+                hint="take the model's weights in float32, float16 or bfloat16",
+            )
+
+
+def _renamed(name: str) -> str:
+    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 
 
 def write_safetensors(file: Path, tensors: Tensors, *, count: int) -> None:

@@ -17,6 +17,7 @@ from bge_cpu.cli.output import check_outputs, progress_bar
 from bge_cpu.engines import MODES, check_mode
 from bge_cpu.errors import BgeCpuError
 from bge_cpu.evaluation.first_stage import needs_extra
+from bge_cpu.inputs import fit_max_length
 from bge_cpu.machine.cpu import available_cpus
 
 _LENGTHS = (32, 64, 128, 256, 512)
@@ -46,8 +47,8 @@ def bench(
     checkpoint = open_checkpoint(options.model, revision=options.revision, local_files_only=options.local_files_only)
     keywords["local_files_only"] = True  # what was not here is now
     keywords["cache_dir"] = None if options.cache_dir is None else str(options.cache_dir)
-    points = [length for length in (_QUICK_LENGTHS if quick else _LENGTHS) if length <= options.max_length]
-    lengths = points or [options.max_length]
+    longest = fit_max_length(options.max_length, checkpoint.max_length, checkpoint.name)
+    lengths = [length for length in (_QUICK_LENGTHS if quick else _LENGTHS) if length <= longest] or [longest]
     threads = _thread_counts(quick=quick)
     results = []
     with progress_bar(MofNCompleteColumn(), TimeElapsedColumn()) as bar:

@@ -83,7 +83,7 @@ def evaluate(
         )
     figures = {
         "model": options.model,
-        "max_length": options.max_length,
+        "max_length": options.longest_pair(),
         "min_grade": min_grade,
         "bootstrap": {"samples": SAMPLES, "level": LEVEL, "seed": SEED},
         "sets": [asdict(report) for report in reports],
@@ -91,7 +91,7 @@ def evaluate(
     if str(json_file) == "-":
         typer.echo(as_json(figures))
     else:
-        _print(reports, min_grade=min_grade, max_length=options.max_length)
+        _print(reports, min_grade=min_grade, max_length=options.longest_pair())
         if json_file is not None:
             json_file.write_text(as_json(figures) + "\n", encoding="utf-8")
     if draw is not None:

@@ -9,16 +9,24 @@ from typing import Annotated, Any
 
 import typer
 
+from bge_cpu.checkpoint import open_checkpoint
 from bge_cpu.engines import DEFAULT_MODE, MODES
 from bge_cpu.errors import InputError
-from bge_cpu.inputs import DEFAULT_MAX_LENGTH, DEFAULT_MIN_FIDELITY, DEFAULT_MODEL, check_share
+from bge_cpu.inputs import DEFAULT_MIN_FIDELITY, DEFAULT_MODEL, check_share, fit_max_length
 from bge_cpu.reranker import Reranker
 
 Model = Annotated[str, typer.Option("--model", "-m", help="A Hub id, a checkpoint folder, or mini.")]
 Mode = Annotated[
     str | None, typer.Option("--mode", help=f"{', '.join(MODES)}; default: {DEFAULT_MODE}.", show_default=False)
 ]
-MaxLength = Annotated[int, typer.Option("--max-length", help="Tokens per pair at most.")]
+MaxLength = Annotated[
+    int | None,
+    typer.Option(
+        "--max-length",
+        help="Tokens per pair at most; default: 512, or the model's limit if that is less.",
+        show_default=False,
+    ),
+]
 Threads = Annotated[
     int | None, typer.Option("--threads", help="CPUs to use at most; default: all it may.", show_default=False)
 ]
@@ -38,7 +46,7 @@ class LoadOptions:
 
     model: Model = DEFAULT_MODEL
     mode: Mode = None
-    max_length: MaxLength = DEFAULT_MAX_LENGTH
+    max_length: MaxLength = None
     threads: Threads = None
     revision: Revision = None
     local_files_only: LocalFilesOnly = False
@@ -59,6 +67,11 @@ class LoadOptions:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"--min-fidelity is a number from 0 to 1 or none, not {self.min_fidelity!r}") from error
+
+    def longest_pair(self) -> int:
+        """The max_length that the model was loaded with, in tokens; the Hub is not called again."""
+        checkpoint = open_checkpoint(self.model, revision=self.revision, local_files_only=True)
+        return fit_max_length(self.max_length, checkpoint.max_length, checkpoint.name)
 
     def keywords(self) -> dict[str, Any]:
         """The keywords of `Reranker.load`."""

@@ -67,10 +67,8 @@ def verify(
     else:
         _print(options.model, reference, task, pairs, found, least)
     if truncated:
-        typer.echo(
-            f"warning: cut to max_length={options.max_length} tokens, in every mode: {truncated:,} of {pairs:,} pairs",
-            err=True,
-        )
+        cut = f"cut to max_length={options.longest_pair()} tokens, in every mode: {truncated:,} of {pairs:,} pairs"
+        typer.echo(f"warning: {cut}", err=True)
     if False in verdicts.values():
         raise typer.Exit(1)
 

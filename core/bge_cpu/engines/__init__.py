@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bge_cpu import extras
 from bge_cpu.checkpoint import Checkpoint
-from bge_cpu.errors import InputError, MissingDependencyError
+from bge_cpu.errors import InputError, MissingDependencyError, shown
 from bge_cpu.machine.cpu import available_cpus
 
 MODES = {"fp32": "torch", "bf16": "torch", "int8": "torch", "onnx": None, "onnx-int8": None}
@@ -88,7 +88,7 @@ def check_mode(mode: object) -> str:
             hint='a float16 checkpoint runs as it is in any mode; for speed use mode="onnx-int8"',
         )
     if not isinstance(mode, str) or mode not in MODES:
-        raise InputError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
+        raise InputError(f"mode is one of {', '.join(MODES)}, not {shown(mode)}")
     return mode
 
 
@@ -132,6 +132,8 @@ def engine_module(mode: str) -> ModuleType:
     extra = MODES[mode]
     if extra == "torch":  # else transformers 4 imports TensorFlow where it is installed, and stumbles over Keras 3
         os.environ.setdefault("USE_TF", "0")
+    if extra is None:  # else ONNX Runtime 1.32 writes into the user's cache folder and calls its maker
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     guard = contextlib.nullcontext() if extra is None else extras.needed(extra, f"mode {mode!r}")
     try:
         with guard:

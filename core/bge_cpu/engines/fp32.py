@@ -11,9 +11,10 @@ from concurrent.futures import CancelledError
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import CONFIG_MAPPING, AutoModelForSequenceClassification, PreTrainedModel
 
 from bge_cpu.checkpoint import Checkpoint
+from bge_cpu.checkpoint.weights import OTHER_TENSORS
 from bge_cpu.engines import Cancelled, TokenizedPair
 from bge_cpu.errors import CheckpointError
 
@@ -50,10 +51,22 @@ def load_model(checkpoint: Checkpoint, dtype: torch.dtype) -> PreTrainedModel:
             output_loading_info=True,
         )
     except Exception as error:  # whatever a strange config.json sets off in there
-        raise CheckpointError(f"transformers cannot load {checkpoint.folder}: {error}") from error
-    if report["missing_keys"]:
-        missing = ", ".join(sorted(report["missing_keys"]))
-        raise CheckpointError(f"{checkpoint.folder} lacks the tensors {missing}, which would be left at random")
+        if checkpoint.config.get("auto_map") and checkpoint.config.get("model_type") not in CONFIG_MAPPING:
+            raise CheckpointError(
+                f"transformers cannot load {checkpoint.folder}: it needs code of its own (auto_map in config.json), "
+                "which is never run",
+                hint="take a model whose code transformers itself has",
+            ) from error
+        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
+        if "ignore_mismatched_sizes" in reason:  # an option of transformers, which points to a report that it logged
+            reason = "its tensors have other shapes than config.json says"
+        raise CheckpointError(f"transformers cannot load {checkpoint.folder}: {reason}") from error
+    if missing := sorted(report["missing_keys"]):
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise CheckpointError(
+            f"{checkpoint.folder} lacks the tensors {', '.join(missing[:3])}{more}, which would be left at random",
+            hint=OTHER_TENSORS,
+        )
     if any(".layer." in name for name in report["unexpected_keys"]):
         raise CheckpointError(f"{checkpoint.folder} holds more layers than its config says")
     return model
@@ -81,9 +94,9 @@ class TorchEngine:
         self._model = model.eval()
         self._typed = "token_type_ids" in inspect.signature(model.forward).parameters
         self._threads = threads
-        self._batch_pairs = batch_pairs
+        self._pad = getattr(model.config, "pad_token_id", None)
+        self._batch_pairs = 1 if self._pad is None else batch_pairs  # a decoder finds a pair's end by its padding
         self._batch_tokens = batch_tokens
-        self._pad = model.config.pad_token_id
         self._padded = self._pad is not None and model.config.model_type in _PADDED
 
     def logits(self, pairs: Sequence[TokenizedPair], *, cancelled: Cancelled = None) -> NDArray[np.float32]:

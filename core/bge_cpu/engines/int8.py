@@ -21,7 +21,7 @@ from bge_cpu.checkpoint.weights import Tensors, Weights
 from bge_cpu.engines.fp32 import TorchEngine, load_model
 from bge_cpu.machine.cpu import int8_class
 from bge_cpu.quantization.artifacts import Recipe
-from bge_cpu.quantization.quantize import quantize_rows, row_scales
+from bge_cpu.quantization.quantize import check_finite, quantize_rows, row_scales
 
 VERSION = 1
 """Goes up when the same checkpoint would give other tensors."""
@@ -59,6 +59,7 @@ def _quantized(checkpoint: Checkpoint, names: Iterable[str]) -> Iterator[tuple[s
     scales = {}
     for name in names:
         scales[name] = row_scales(weights[f"{name}.weight"])
+        check_finite(scales[name], f"{name}.weight")
         yield f"{name}.scales", scales[name]
     for name in names:
         yield name, quantize_rows(weights[f"{name}.weight"], scales[name])

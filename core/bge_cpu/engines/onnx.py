@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 
 from bge_cpu.checkpoint import Checkpoint
 from bge_cpu.checkpoint.architecture import Architecture
-from bge_cpu.checkpoint.weights import Weights, check_tensors
+from bge_cpu.checkpoint.weights import Weights
 from bge_cpu.engines import Cancelled, TokenizedPair
-from bge_cpu.errors import CheckpointError
 from bge_cpu.graph import build
 from bge_cpu.graph.linear import Float32
 from bge_cpu.machine.pool import FairPool
@@ -36,11 +35,9 @@ def load(checkpoint: Checkpoint, *, threads: int) -> "OnnxEngine":
         CheckpointError: Another architecture, or tensors that do not fit the configuration.
     """
     architecture = Architecture.from_config(checkpoint.config)
-    model, shapes = build(architecture, Float32())
     weights = Weights(checkpoint.weights)
-    check_tensors(weights, shapes, checkpoint.folder)
-    if any(f".encoder.layer.{architecture.layers}." in name for name in weights):
-        raise CheckpointError(f"{checkpoint.folder} holds more layers than the {architecture.layers} its config says")
+    architecture.check(weights, checkpoint.folder)
+    model, shapes = build(architecture, Float32())
     weights.expect_single_rows(architecture.word_embeddings)
     # Prepacking would cost a copy of every matrix, and gain 5 %: the sessions read the mapped file as it is.
     return OnnxEngine(model, weights, shapes, architecture, threads=threads, prepack=False, tokens_per_run=0)

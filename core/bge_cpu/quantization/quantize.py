@@ -7,6 +7,8 @@ value becomes 127 (or 63 in the reduced range, which CPUs without VNNI need: the
 import numpy as np
 from numpy.typing import NDArray
 
+from bge_cpu.errors import CheckpointError
+
 Float = NDArray[np.float32]
 Codes = NDArray[np.int8]
 
@@ -14,13 +16,29 @@ Codes = NDArray[np.int8]
 def row_scales(table: Float, largest: int = 127) -> Float:
     """Each row's scale, float32, (rows,): its largest magnitude over `largest`; 1 for a row of zeros.
 
+    The scale of a row with a value that is not finite is not finite either.
+
     Args:
         table: float32, (rows, columns).
         largest: The code of a row's largest value.
     """
     peak = np.abs(table).max(axis=1)
-    scales: Float = np.where(peak > 0, peak / np.float32(largest), np.float32(1)).astype(np.float32)
+    scales: Float = np.where(peak == 0, np.float32(1), peak / np.float32(largest)).astype(np.float32)
     return scales
+
+
+def check_finite(scales: Float, name: str) -> None:
+    """Refuse a tensor whose scales tell of values that INT8 codes would hide.
+
+    Raises:
+        CheckpointError: A scale is not finite.
+    """
+    rows = np.flatnonzero(~np.isfinite(scales))
+    if len(rows):
+        raise CheckpointError(
+            f"tensor {name} holds values that are not finite, first in row {rows[0]}",
+            hint="the weights are damaged: download or copy the file again",
+        )
 
 
 def quantize_rows(table: Float, scales: Float) -> Codes:
@@ -46,7 +64,7 @@ def equalize(value: Float, value_bias: Float, output: Float) -> tuple[Float, Flo
         The three, balanced.
     """
     written, read = np.abs(value).max(axis=1), np.abs(output).max(axis=0)
-    used = (written > 0) & (read > 0)
+    used = (written > 0) & (read > 0) & np.isfinite(written) & np.isfinite(read)
     factor = np.ones_like(written)
     factor[used] = np.sqrt(read[used] / written[used])
     return value * factor[:, None], value_bias * factor, output / factor
