@@ -6,23 +6,31 @@ from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManager, CallbackManager, Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
-from pydantic import Field
+from langchain_core.runnables.config import ensure_config
+from pydantic import Field, field_serializer
+from pydantic.json_schema import SkipJsonSchema
 
 from bge_cpu.adapters import CONFIG, Count, RankOptions, in_thread
-from bge_cpu.ranking import Ranked
+from bge_cpu.documents import beside_score, checked, with_added
 from langchain_bge_cpu.writable import Writable
 
 
 class BgeCpuRerank(RankOptions, Writable, BaseDocumentCompressor):
     """Reranks documents with a cross-encoder on the CPU; safe to share between threads and tasks.
 
-    The documents that are returned are copies with their score in `metadata["relevance_score"]`, a float, and with
-    `long_documents="windows"` the characters that earned it in `metadata["relevance_span"]`, [start, end].
+    What is returned are plain documents, copies with their score in `metadata["relevance_score"]`, a float; beside it
+    `truncated_tokens` where some were cut off, and with `long_documents="windows"` the characters of the text that
+    earned the score in `relevance_span`, [start, end].
     """
 
     model_config = CONFIG
 
     top_n: Count | None = Field(default=3, description="How many documents to return; None returns all.")
+    document_text: list[str] | SkipJsonSchema[Callable[[Document], str]] | None = Field(
+        default=None,
+        description='What is read of a document. None: its text; names of metadata: these before it, as "title: ..." '
+        "lines and an empty one; a function: what it returns of the document.",
+    )
 
     def model_post_init(self, context: Any) -> None:
         """Load, if that is asked for."""
@@ -37,33 +45,35 @@ class BgeCpuRerank(RankOptions, Writable, BaseDocumentCompressor):
         Raises:
             BgeCpuError: What `Reranker.load` and `Reranker.rank` raise.
         """
+        documents = checked(documents, (Document,), "document")
         if not documents:
             return []
-        manager = CallbackManager.configure(inheritable_callbacks=callbacks)
+        manager = CallbackManager.configure(inheritable_callbacks=_running(callbacks))
         run = manager.on_chain_start(None, self._inputs(query), name=type(self).__name__)
         try:
-            ranked = self._ranked(documents, query)
+            found = self._ranked(documents, query, self.top_n)
         except BaseException as error:
             run.on_chain_error(error)
             raise
-        run.on_chain_end(_outputs(ranked))
-        return [_scored(documents[item.index], item) for item in ranked]
+        run.on_chain_end(_outputs(documents, found))
+        return [_scored(documents, result) for result in found]
 
     async def acompress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> list[Document]:
         """As `compress_documents`; the event loop goes on meanwhile, and cancelling the task stops the scoring."""
+        documents = checked(documents, (Document,), "document")
         if not documents:
             return []
-        manager = AsyncCallbackManager.configure(inheritable_callbacks=callbacks)
+        manager = AsyncCallbackManager.configure(inheritable_callbacks=_running(callbacks))
         run = await manager.on_chain_start(None, self._inputs(query), name=type(self).__name__)
         try:
-            ranked = await in_thread(lambda cancelled: self._ranked(documents, query, cancelled))
+            found = await in_thread(lambda cancelled: self._ranked(documents, query, self.top_n, cancelled))
         except BaseException as error:
             await run.on_chain_error(error)
             raise
-        await run.on_chain_end(_outputs(ranked))
-        return [_scored(documents[item.index], item) for item in ranked]
+        await run.on_chain_end(_outputs(documents, found))
+        return [_scored(documents, result) for result in found]
 
     def rerank(
         self, documents: Sequence[str | Document], query: str, *, top_n: int | EllipsisType | None = ...
@@ -75,26 +85,55 @@ class BgeCpuRerank(RankOptions, Writable, BaseDocumentCompressor):
             query: What is asked.
             top_n: How many to return; None returns all. Left out, it is the field `top_n`.
         """
-        texts = [document.page_content if isinstance(document, Document) else document for document in documents]
-        ranked = self.ranked(query, texts, self.top_n if top_n is ... else top_n)
-        return [{"index": item.index, "relevance_score": item.score} for item in ranked]
+        documents = checked(documents, (str, Document), "document")
+        return self._ranked(documents, query, self.top_n if top_n is ... else top_n)
 
     def _ranked(
-        self, documents: Sequence[Document], query: str, cancelled: Callable[[], bool] | None = None
-    ) -> list[Ranked]:
-        return self.ranked(query, [document.page_content for document in documents], self.top_n, cancelled)
+        self,
+        documents: Sequence[str | Document],
+        query: str,
+        top_n: int | None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> list[dict[str, Any]]:
+        """The best documents, each by its index, score and what there is to say beside it."""
+        read = [self._read(document) for document in documents]
+        return [
+            {"index": item.index, "relevance_score": item.score} | beside_score(item, *read[item.index][1:])
+            for item in self.ranked(query, [text for text, *_ in read], top_n, cancelled)
+        ]
+
+    def _read(self, document: str | Document) -> tuple[str, int | None, int]:
+        """What is read of a document, how many characters of it stand before its own text, and that one's length."""
+        if isinstance(document, str):
+            return document, 0, len(document)
+        own, metadata = document.page_content, document.metadata
+        if callable(self.document_text):
+            return self.document_text(document), None, len(own)
+        lines = [f"{key}: {metadata[key]}\n" for key in self.document_text or () if metadata.get(key) is not None]
+        before = "".join([*lines, "\n"] if lines else lines)
+        return before + own, len(before), len(own)
 
     def _inputs(self, query: str) -> dict[str, Any]:
         return {"query": query, "model": self.model_name, "mode": self.mode_name, "top_n": self.top_n}
 
+    @field_serializer("document_text")
+    def _refuse_function(self, document_text: list[str] | Callable[[Document], str] | None) -> list[str] | None:
+        if callable(document_text):
+            raise ValueError("a function as document_text cannot be written down: name metadata in its place")
+        return document_text
 
-def _outputs(ranked: Sequence[Ranked]) -> dict[str, Any]:
-    return {"scores": [item.score for item in ranked]}
+
+def _running(callbacks: Callbacks) -> Callbacks:
+    """The callbacks that were given, else those of the chain or graph that is running."""
+    return ensure_config()["callbacks"] if callbacks is None else callbacks
 
 
-def _scored(document: Document, item: Ranked) -> Document:
-    """A copy of the document, its id and metadata kept, with its score."""
-    added: dict[str, Any] = {"relevance_score": item.score}
-    if item.span is not None:
-        added["relevance_span"] = list(item.span)
-    return document.model_copy(update={"metadata": document.metadata | added})
+def _outputs(documents: Sequence[Document], found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {"documents": [{"id": documents[result["index"]].id} | result for result in found]}
+
+
+def _scored(documents: Sequence[Document], result: dict[str, Any]) -> Document:
+    """A plain copy of a document, whatever class it came as, with its score."""
+    document = documents[result["index"]]
+    added = {key: value for key, value in result.items() if key != "index"}
+    return Document(document.page_content, id=document.id, metadata=with_added(document.metadata, added))

@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bge_cpu": {"path", "errors"},
     "export": {"path", "engines", "checkpoint", "graph", "machine", "errors"},
     "adapters": {"path", "engines", "errors"},
+    "documents": {"path", "errors"},
     "evaluation": {"path", "quantization", "errors", "extras"},
     "bench": {"path", "engines", "quantization", "machine", "errors"},
     "doctor": {"engines", "checkpoint", "quantization", "machine", "errors"},
@@ -38,8 +39,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("path", "export", "evaluation", "bench", "doctor"),
         *("engines", "checkpoint", "quantization", "machine", "errors"),
     },
-    "langchain_bge_cpu": {"adapters", "path", "extras"},
-    "llamaindex_bge_cpu": {"adapters", "path", "extras"},
+    "langchain_bge_cpu": {"adapters", "documents", "path", "extras"},
+    "llamaindex_bge_cpu": {"adapters", "documents", "path", "errors", "extras"},
 }
 """From the bottom up: a room imports rooms above its line only. `path` stands for the modules of `PATH`, `bge_cpu` for
 the package's own `__init__`, which says what is public."""

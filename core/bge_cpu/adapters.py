@@ -6,6 +6,7 @@ Both frameworks build on pydantic, so the options are a pydantic model; nothing 
 import asyncio
 import contextvars
 import os
+import pickle
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +16,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, field_serializer, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from bge_cpu.engines import check_mode
-from bge_cpu.errors import InputError
-from bge_cpu.inputs import DEFAULT_MAX_LENGTH, DEFAULT_MIN_FIDELITY, DEFAULT_MODEL
+from bge_cpu.errors import InputError, warn
+from bge_cpu.inputs import DEFAULT_MIN_FIDELITY, DEFAULT_MODEL
 from bge_cpu.ranking import Ranked
 from bge_cpu.reranker import Reranker
 
@@ -30,16 +32,20 @@ Count = Annotated[int, Field(ge=1, strict=True)]
 CONFIG = ConfigDict(arbitrary_types_allowed=True, extra="forbid", validate_assignment=True)
 """For every class below and for the adapters, which else would take over their frameworks' laxer ways."""
 
-_LOADING = threading.Lock()
+_LOADING: dict[int, threading.Lock] = {}  # one per process: a fork copies a lock as it is, held by a thread left behind
 _CALLS_AT_ONCE = 8  # in flight on behalf of event loops; the engine shares its threads among them, the others queue
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Loaded:
-    """A reranker and the options that it was loaded with. Copies of an adapter share it; a pickled one loads anew."""
+    """A reranker, the options that it was loaded with and the process that loaded it.
+
+    Copies of an adapter share it, also where a forked process has loaded anew. A pickled adapter does not carry it.
+    """
 
     options: dict[str, Any]
     reranker: Reranker
+    process: int
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Loaded":
         return self
@@ -49,7 +55,7 @@ class RerankerOptions(BaseModel):
     """The keywords of `Reranker.load`, or a loaded reranker in their place.
 
     The reranker of the options is loaded when it is first needed, or at once with `preload=True`; and anew if an option
-    has been changed since.
+    has been changed since, or in a process that was forked since. Adapters of equal options are equal.
     """
 
     model_config = CONFIG
@@ -63,8 +69,9 @@ class RerankerOptions(BaseModel):
         description='"onnx-int8" or "onnx"; "fp32", "bf16" or "int8" with the extra torch. '
         'None: what an exported folder records, else "onnx-int8".',
     )
-    max_length: Count = Field(
-        default=DEFAULT_MAX_LENGTH, description="Tokens per pair at most, special tokens counted."
+    max_length: Count | None = Field(
+        default=None,
+        description="Tokens per pair at most, special tokens counted; None: the smaller of 512 and the model's limit.",
     )
     threads: Count | None = Field(default=None, description="CPUs to use at most; None: all that the process may.")
     revision: str | None = Field(default=None, description="A Hub branch, tag or commit.")
@@ -75,7 +82,7 @@ class RerankerOptions(BaseModel):
         description="Least rank correlation of INT8 scores with float32's on the probe; None asks for none.",
     )
     preload: bool = Field(default=False, description="Load at once, not on first use.")
-    reranker: Reranker | None = Field(
+    reranker: SkipJsonSchema[Reranker] | None = Field(
         default=None, description="A loaded Reranker to share, in place of the options above."
     )
     _loaded: _Loaded | None = PrivateAttr(default=None)
@@ -101,12 +108,17 @@ class RerankerOptions(BaseModel):
         """The reranker, loaded if need be; its errors are those of `Reranker.load`."""
         if self.reranker is not None:
             return self.reranker
-        options = {name: getattr(self, name) for name in _load_options()}
-        if self._loaded is None or self._loaded.options != options:
-            with _LOADING:
-                if self._loaded is None or self._loaded.options != options:  # no other thread was faster
-                    self._loaded = _Loaded(options, Reranker.load(**options))
-        return self._loaded.reranker
+        options, process = {name: getattr(self, name) for name in _load_options()}, os.getpid()
+        loaded = self._loaded
+        if loaded is None or loaded.options != options or loaded.process != process:
+            with _LOADING.setdefault(process, threading.Lock()):
+                loaded = self._loaded  # another thread may have been faster
+                if loaded is None or loaded.options != options:
+                    loaded = self._loaded = _Loaded(options, Reranker.load(**options), process)
+                elif loaded.process != process:
+                    loaded.reranker, loaded.process = Reranker.load(**options), process
+                    warn(f"this process was forked after {self.model} was loaded, so it was loaded again here")
+        return loaded.reranker
 
     @property
     def model_name(self) -> str:
@@ -124,11 +136,18 @@ class RerankerOptions(BaseModel):
             raise ValueError("a loaded reranker cannot be written down: give the adapter model and mode instead")
 
     def __getstate__(self) -> dict[Any, Any]:
-        if self.reranker is not None:
-            raise TypeError("a loaded reranker cannot be pickled: give the adapter model and mode instead")
+        pickle.dumps(self.reranker)  # LlamaIndex's base would leave out what cannot be pickled, and go on
         state = super().__getstate__()
         private = state["__pydantic_private__"] or {}
         return state | {"__pydantic_private__": private | {"_loaded": None}}
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RerankerOptions):
+            return NotImplemented
+        return type(self) is type(other) and self._identity() == other._identity()
+
+    def _identity(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name, field in type(self).model_fields.items() if not field.exclude}
 
 
 class RankOptions(RerankerOptions):

@@ -1,8 +1,8 @@
 """The whole path on one screen: pairs -> tokens -> logits -> scores -> ranking."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from bge_cpu.inputs import (
     fit_max_length,
 )
 from bge_cpu.ranking import Ranked, Ranking, normalized, order
-from bge_cpu.scoring import Scored, best_logits
+from bge_cpu.scoring import Scored, best_logits, take, truncated_pairs
 from bge_cpu.tokenizer import PairTokenizer, probe_encoder
 
 _MOST_THREADS = 1024
@@ -31,6 +31,8 @@ _STREAMED_AT_ONCE = 32  # pairs read from a stream before their scores are given
 
 class Reranker:
     """Scores (query, document) pairs with a cross-encoder on the CPU; safe to call from many threads.
+
+    One that `load` made can be pickled: it loads again, the same commit in the same mode, where it is unpickled.
 
     Args:
         tokenizer: Turns pairs into token ids.
@@ -47,12 +49,24 @@ class Reranker:
         self.tokenizer = tokenizer
         self.engine = engine
         self._process = os.getpid()
+        self._load_again: Callable[[], Reranker] | None = None
 
     def __repr__(self) -> str:
         return f"Reranker({self.model!r}, mode={self.mode!r}, max_length={self.tokenizer.max_length})"
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Reranker":
+    def __copy__(self) -> "Reranker":
         return self  # nothing of it ever changes, and a second one would take as much memory again
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Reranker":
+        return self
+
+    def __reduce__(self) -> tuple[Callable[[], "Reranker"], tuple[()]]:
+        if self._load_again is None:
+            raise BgeCpuError(
+                "a Reranker that was put together from parts cannot be pickled",
+                hint="one that Reranker.load made can: it loads again where it is unpickled",
+            )
+        return self._load_again, ()
 
     @classmethod
     def load(
@@ -90,6 +104,7 @@ class Reranker:
             ArtifactError: The INT8 artifact cannot be built.
             FidelityError: INT8 would cost this checkpoint too much of its ranking.
         """
+        options = {name: value for name, value in locals().items() if name != "cls"}  # as they came
         if mode is not None:
             check_mode(mode)
         threads = None if threads is None else check_count(threads, "threads", most=_MOST_THREADS)
@@ -112,7 +127,10 @@ class Reranker:
             cache_dir=cache_dir,
             min_fidelity=min_fidelity,
         )
-        return cls(tokenizer, engine, model=checkpoint.name, mode=mode)
+        reranker = cls(tokenizer, engine, model=checkpoint.name, mode=mode)
+        options |= {"mode": mode, "revision": checkpoint.commit or revision}  # what was found, not to be found anew
+        reranker._load_again = partial(cls.load, **options)
+        return reranker
 
     def score(self, pairs: Iterable[tuple[str, str]], *, normalize: str | None = None) -> list[float]:
         """Score pairs, in input order.
@@ -129,7 +147,7 @@ class Reranker:
         if isinstance(pairs, str | bytes) or not isinstance(pairs, Iterable):
             raise InputError(f"pairs is a list of (query, document), not {type(pairs).__name__}")
         scored = self._scored([check_pair(pair, index) for index, pair in enumerate(pairs)])
-        self._warn_of_truncation(_truncated(scored))
+        self._warn_of_truncation(truncated_pairs(scored))
         return normalized([item.logit for item in scored], normalize)
 
     def rank(
@@ -166,7 +184,7 @@ class Reranker:
         pairs = [(query, document) for document in documents]
         windows = self.tokenizer.windows(pairs, whole=long_documents == "windows")
         scored = best_logits(self.engine, windows, pairs, cancelled=cancelled)
-        self._warn_of_truncation(_truncated(scored))
+        self._warn_of_truncation(truncated_pairs(scored))
         logits = [item.logit for item in scored]
         scores = normalized(logits, normalize)
         best = order(logits, top_n)
@@ -198,10 +216,10 @@ class Reranker:
         done = truncated = 0
         try:
             while True:
-                chunk, failure = _take(source, _STREAMED_AT_ONCE)
+                chunk, failure = take(source, _STREAMED_AT_ONCE)
                 found = self._scored(chunk, first=done)
                 done += len(chunk)
-                truncated += _truncated(found)
+                truncated += truncated_pairs(found)
                 yield from normalized([item.logit for item in found], normalize)
                 if failure is not None:
                     raise failure
@@ -224,22 +242,8 @@ class Reranker:
 
     def _check_process(self) -> None:
         if os.getpid() != self._process:  # the engine's threads are not here; waiting for them would hang
+            spawn = ", or start processes with the method 'spawn', where it loads again" if self._load_again else ""
             raise BgeCpuError(
                 "this reranker was loaded before the process forked, and its threads stayed behind",
-                hint="load it in the child process, or start processes with the method 'spawn'",
+                hint=f"load it in the child process{spawn}",
             )
-
-
-def _truncated(scored: Sequence[Scored]) -> int:
-    """How many pairs were cut."""
-    return sum(item.truncated_tokens > 0 for item in scored)
-
-
-def _take(source: Iterator[tuple[str, str]], size: int) -> tuple[list[tuple[str, str]], Exception | None]:
-    """Up to `size` items of an iterator, and the error that stopped it, if one did."""
-    taken: list[tuple[str, str]] = []
-    try:
-        taken.extend(islice(source, size))
-    except Exception as error:
-        return taken, error
-    return taken, None

@@ -1,7 +1,7 @@
 """Step 3 of a call: windows -> a logit per document, in bounded memory, every logit checked."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -25,6 +25,21 @@ class Scored:
     logit: float = -math.inf
     span: tuple[int, int] | None = None
     truncated_tokens: int = 0
+
+
+def truncated_pairs(scored: Sequence[Scored]) -> int:
+    """How many pairs were cut."""
+    return sum(item.truncated_tokens > 0 for item in scored)
+
+
+def take(source: Iterator[tuple[str, str]], size: int) -> tuple[list[tuple[str, str]], Exception | None]:
+    """Up to `size` items of an iterator, and the error that stopped it, if one did."""
+    taken: list[tuple[str, str]] = []
+    try:
+        taken.extend(islice(source, size))
+    except Exception as error:
+        return taken, error
+    return taken, None
 
 
 def best_logits(

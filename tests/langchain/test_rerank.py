@@ -173,8 +173,6 @@ def test_written_down_and_read_back(tiny_xlmr: Path) -> None:
 def test_a_shared_reranker_is_copied_but_not_written_down(tiny_reranker: Reranker) -> None:
     compressor = BgeCpuRerank(reranker=tiny_reranker)
     assert copy.deepcopy(compressor).reranker is tiny_reranker
-    with pytest.raises(TypeError, match="cannot be pickled: give the adapter model and mode"):
-        pickle.dumps(compressor)
     with pytest.raises(ValueError, match="cannot be written down"):
         compressor.model_dump()
     with pytest.raises(NotImplementedError):
@@ -232,12 +230,24 @@ def test_wrong_changes_are_refused(tiny_reranker: Reranker) -> None:
         compressor.rerank(documents(), QUERY, top_n=0)
 
 
+def outputs(compressed: list[Document]) -> dict[str, Any]:
+    return {
+        "documents": [
+            {
+                "index": document.metadata["n"],
+                "id": document.id,
+                "relevance_score": document.metadata["relevance_score"],
+            }
+            for document in compressed
+        ]
+    }
+
+
 def test_trace_of_a_run(tiny_xlmr: Path) -> None:
     recorder, compressor = Recorder(), BgeCpuRerank(model=str(tiny_xlmr), mode="onnx", top_n=2)
     compressed = compressor.compress_documents(documents(), QUERY, callbacks=[recorder])
     inputs = {"query": QUERY, "model": str(tiny_xlmr), "mode": "onnx", "top_n": 2}
-    scores = [document.metadata["relevance_score"] for document in compressed]
-    assert recorder.events == [("start", ("BgeCpuRerank", inputs)), ("end", {"scores": scores})]
+    assert recorder.events == [("start", ("BgeCpuRerank", inputs)), ("end", outputs(compressed))]
 
 
 def test_trace_of_an_asynchronous_run(tiny_reranker: Reranker) -> None:
@@ -245,11 +255,10 @@ def test_trace_of_an_asynchronous_run(tiny_reranker: Reranker) -> None:
     handlers: list[BaseCallbackHandler] = list(recorders)
     compressor = BgeCpuRerank(reranker=tiny_reranker)
     compressed = asyncio.run(compressor.acompress_documents(documents(), QUERY, callbacks=handlers))
-    scores = [document.metadata["relevance_score"] for document in compressed]
     for handler in recorders:
         assert [kind for kind, _ in handler.events] == ["start", "end"]
         assert handler.events[0][1][1]["mode"] == "onnx"
-        assert handler.events[1][1] == {"scores": scores}
+        assert handler.events[1][1] == outputs(compressed)
 
 
 def test_trace_of_a_run_that_fails(tiny_reranker: Reranker) -> None:

@@ -214,8 +214,6 @@ def test_written_down_and_read_back(tiny_xlmr: Path) -> None:
 
 def test_a_shared_reranker_is_not_written_down(tiny_reranker: Reranker) -> None:
     reranker = BgeCpuRerank(reranker=tiny_reranker)
-    with pytest.raises(TypeError, match="cannot be pickled"):
-        pickle.dumps(reranker)
     with pytest.raises(ValueError, match="cannot be written down"):
         reranker.to_dict()
 
