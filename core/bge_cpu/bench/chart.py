@@ -11,14 +11,12 @@ from bge_cpu.bench import Measured
 from bge_cpu.errors import InputError
 
 _COLOURS = {
-    
     "native-int8": "#c2413b",
     "onnx-int8": "#2e9e5b",
     "onnx": "#1f6fb2",
     "bf16": "#d98a1c",
     "int8": "#8a4fbf",
     "fp32": "#9aa5b1",
-,
 }
 
 

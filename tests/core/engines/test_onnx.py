@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bge_cpu import CheckpointError, Reranker
-from bge_cpu.engines.onnx import share_runs
+from bge_cpu.engines.packing import share_runs
 from tests import checkpoints
 from tests.pairs import PAIRS, check_equal_in_any_company
 
