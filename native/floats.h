@@ -144,28 +144,32 @@ INLINE float exponentials(float *scores, int size) {
     return v_sum(sums);
 }
 
-/* Keys of one head -> (panels, size/PER_LANE, FLOAT_COLUMNS) of lanes; those past the end are zeros. */
+/* Keys of one head -> (panels, size/PER_LANE, FLOAT_COLUMNS) of lanes; those past the end are zeros. Rows lie a multiple
+ * of 4 KB apart, all in the same few places of the first-level cache, so each is read in one go. */
 INLINE void pack_keys(const bge_attention *a, const float *keys, lane *out) {
-    for (int j = 0; j < a->tokens; j += FLOAT_COLUMNS) {
+    for (int j = 0; j < a->tokens; j += FLOAT_COLUMNS, out += (size_t)a->size / PER_LANE * FLOAT_COLUMNS) {
         int here = bge_least(FLOAT_COLUMNS, a->tokens - j);
-        for (int d = 0; d < a->size; d += PER_LANE, out += FLOAT_COLUMNS) {
-            const float *k = keys + j * a->width + d;
-            int c = 0;
-            for (; c < here; c++) out[c] = lane_of(k[c * a->width], k[c * a->width + PER_LANE - 1]);
-            for (; c < FLOAT_COLUMNS; c++) out[c] = 0;
+        for (int c = 0; c < here; c++) {
+            const float *k = keys + (j + c) * a->width;
+            for (int d = 0; d < a->size; d += PER_LANE)
+                out[d / PER_LANE * FLOAT_COLUMNS + c] = lane_of(k[d], k[d + PER_LANE - 1]);
         }
+        for (int c = here; c < FLOAT_COLUMNS; c++)
+            for (int d = 0; d < a->size / PER_LANE; d++) out[d * FLOAT_COLUMNS + c] = 0;
     }
 }
 
 /* Values of one head -> (panels, tokens/PER_LANE, FLOAT_COLUMNS) of lanes; columns past the end are zeros. */
 INLINE void pack_values(const bge_attention *a, const float *values, lane *out) {
-    for (int d = 0; d < a->size; d += FLOAT_COLUMNS) {
-        int here = bge_least(FLOAT_COLUMNS, a->size - d);
-        for (int j = 0; j < a->tokens; j += PER_LANE, out += FLOAT_COLUMNS) {
-            const float *v = values + j * a->width + d, *next = v + (PER_LANE - 1) * a->width;
-            int c = 0, last = PER_LANE > 1 && j + 1 == a->tokens;
-            for (; c < here; c++) out[c] = lane_of(v[c], last ? 0 : next[c]);
-            for (; c < FLOAT_COLUMNS; c++) out[c] = 0;
+    size_t panel = (size_t)((a->tokens + PER_LANE - 1) / PER_LANE) * FLOAT_COLUMNS;
+    for (int j = 0; j < a->tokens; j += PER_LANE, out += FLOAT_COLUMNS) {
+        const float *v = values + j * a->width, *next = v + (PER_LANE - 1) * a->width;
+        int last = PER_LANE > 1 && j + 1 == a->tokens;
+        for (int d = 0; d < a->size; d += FLOAT_COLUMNS) {
+            lane *columns = out + panel * (d / FLOAT_COLUMNS);
+            int here = bge_least(FLOAT_COLUMNS, a->size - d), c = 0;
+            for (; c < here; c++) columns[c] = lane_of(v[d + c], last ? 0 : next[d + c]);
+            for (; c < FLOAT_COLUMNS; c++) columns[c] = 0;
         }
     }
 }
