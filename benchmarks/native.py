@@ -51,7 +51,7 @@ def aligned(shape: tuple[int, ...], dtype: type) -> np.ndarray:
 def peak(library: Library, kernels: Kernels, *, integer: bool) -> float:
     """GOP/s of a loop of the instruction."""
     rounds = 200_000
-    operations = 2 * library.c.bge_peak(kernels.address, int(integer), rounds)
+    operations: int = 2 * library.c.bge_peak(kernels.address, int(integer), rounds)
     return operations / best(lambda: library.c.bge_peak(kernels.address, int(integer), rounds)) * 1e-9
 
 

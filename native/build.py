@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 NAME = "_bge_kernels" + {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 COMMON = ("bert", "team", "serial", "dispatch")  # dispatch last: it wants to know which kernels compiled
 _AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mavx2", "-mfma")
-KERNELS = {
+KERNELS: dict[str, dict[str, tuple[str, ...]]] = {
     "x86_64": {
         "avx512bf16": (*_AVX512, "-mavx512bf16"),
         "avx512vnni": _AVX512,

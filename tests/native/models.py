@@ -1,6 +1,7 @@
 """Random models for the kernels, and the same forward pass in plain numpy, float32."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ def random_weights(sizes: Architecture, kind: MatrixClass, seed: int = 0) -> dic
 
 def packed_model(library: Library, kind: MatrixClass, sizes: Architecture, weights: dict[str, Float]) -> Model:
     """The model that the kernels run, and the weights that its codes stand for put back into `weights`."""
-    tensors = {}
+    tensors: dict[str, NDArray[Any]] = {}
     for name, (dtype, shape) in expected(sizes, kind).items():
         if ".weight." in name:
             continue
@@ -91,10 +92,12 @@ def reference(sizes: Architecture, weights: dict[str, Float], pair: Pair) -> flo
     def norm(x: Float, name: str) -> Float:
         x = x - x.mean(axis=1, keepdims=True)
         x = x / np.sqrt((x**2).mean(axis=1, keepdims=True) + sizes.epsilon)
-        return x * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+        scaled: Float = x * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+        return scaled
 
     def dense(x: Float, name: str) -> Float:
-        return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+        product: Float = x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+        return product
 
     x = norm(x, f"{sizes.prefix}.embeddings.LayerNorm")
     for number in range(sizes.layers):
@@ -113,13 +116,15 @@ def attention(query: Float, key: Float, value: Float) -> Float:
     """One head of one pair, in float64."""
     scores = query.astype(np.float64) @ key.T.astype(np.float64) / np.sqrt(query.shape[1])
     weights = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return (weights / weights.sum(axis=1, keepdims=True)) @ value.astype(np.float64)
+    attended: Float = (weights / weights.sum(axis=1, keepdims=True)) @ value.astype(np.float64)
+    return attended
 
 
-def gelu(x: NDArray[np.floating]) -> NDArray[np.floating]:
+def gelu(x: NDArray[Any]) -> NDArray[Any]:
     """The erf form, with erf by Abramowitz and Stegun 7.1.26, within 1.5e-7."""
     z = np.abs(x.astype(np.float64)) / np.sqrt(2)
     t = 1 / (1 + 0.3275911 * z)
     tail = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
     erf = np.sign(x) * (1 - tail * np.exp(-z * z))
-    return x * (1 + erf) / 2
+    found: NDArray[Any] = x * (1 + erf) / 2
+    return found

@@ -4,15 +4,16 @@ import ctypes
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
-from native.models import SMALL, Pair, packed_model, random_pairs, random_weights, reference, run_of
 
 from bge_cpu.errors import ArtifactError, InputError, MissingDependencyError
 from bge_cpu.kernels.library import Kernels, Library
 from bge_cpu.kernels.model import Model, Scratch, Team, why_not
 from bge_cpu.kernels.pack import CLASSES
+from tests.native.models import SMALL, Float, Pair, packed_model, random_pairs, random_weights, reference, run_of
 
 
 @pytest.fixture
@@ -21,6 +22,13 @@ def kernels(library: Library, name: str) -> Kernels:
     found = library.named(name)
     if found is None or not found.run_here:
         pytest.skip(f"{name} was not compiled in, or does not run on this CPU")
+    return found
+
+
+def serial_of(library: Library) -> Kernels:
+    """The plain reference, which every library has."""
+    found = library.named("serial")
+    assert found is not None
     return found
 
 
@@ -37,12 +45,14 @@ def pairs() -> list[Pair]:
     return random_pairs(SMALL, [33, 1, 300, 7, 64, 2, 129, 12, 550, 3])
 
 
-def logits(model: Model, kernels: Kernels, library: Library, pairs: list[Pair], team: Team | None = None) -> np.ndarray:
-    return model.logits(kernels, run_of(pairs), Scratch(library), team=team)
+def logits(model: Model, kernels: Kernels, library: Library, pairs: list[Pair], team: Team | None = None) -> Float:
+    found = model.logits(kernels, run_of(pairs), Scratch(library), team=team)
+    assert found is not None
+    return found
 
 
 @pytest.mark.parametrize("of", [{}, {"heads": 3}, {"heads": 12}, {"hidden": 64, "heads": 1, "intermediate": 32}])
-def test_it_is_the_plain_forward_pass(library: Library, kernels: Kernels, of: dict[str, int]) -> None:
+def test_it_is_the_plain_forward_pass(library: Library, kernels: Kernels, of: dict[str, Any]) -> None:
     sizes, kind = replace(SMALL, **of), CLASSES[kernels.kind]
     weights = random_weights(sizes, kind, seed=2)
     model = packed_model(library, kind, sizes, weights)
@@ -55,7 +65,7 @@ def test_it_is_the_plain_forward_pass(library: Library, kernels: Kernels, of: di
 
 def test_serial_agrees(library: Library, kernels: Kernels, model: Model, pairs: list[Pair]) -> None:
     found = logits(model, kernels, library, pairs)
-    serial = logits(model, library.named("serial"), library, pairs)
+    serial = logits(model, serial_of(library), library, pairs)
     assert np.abs(found - serial).max() < 0.2 * found.std()
 
 
@@ -94,7 +104,7 @@ def test_helpers_and_other_leaders_change_no_bit(
     library: Library, kernels: Kernels, model: Model, pairs: list[Pair], team: Team
 ) -> None:
     wanted = logits(model, kernels, library, pairs)
-    found: list[np.ndarray] = []
+    found: list[Float | None] = []
 
     def lead() -> None:
         scratch = Scratch(library)
@@ -179,7 +189,7 @@ def test_tensors_are_checked(library: Library, kernels: Kernels, model: Model) -
         ({"intermediate": 100}, "intermediate size"),
     ],
 )
-def test_sizes_that_do_not_run_are_named(library: Library, of: dict[str, int], why: str) -> None:
+def test_sizes_that_do_not_run_are_named(library: Library, of: dict[str, Any], why: str) -> None:
     assert why in (why_not(replace(SMALL, **of)) or "")
     with pytest.raises(ArtifactError, match=why):
         Model(library, CLASSES["avx2"], replace(SMALL, **of), {})
