@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from bge_cpu.kernels.library import FILE, Library
-from native import build
+from tests.native.building import build
 
 
 @pytest.fixture(scope="session")

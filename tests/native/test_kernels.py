@@ -139,7 +139,7 @@ def test_product_is_serials(
         mine, multiplied(library, serial_of(library), x, matrix, bias, residual, False, kernels.kind)
     )
     codes = x[0].view(np.int8) if kernels.kind == "neon" else x[0]
-    values = (codes.astype(np.float64) - x[2].astype(np.float64)[:, None]) * x[1][:, None]
+    values = (codes.astype(np.float64) - x[2].astype(np.float64)[:, None]) * x[1].astype(np.float64)[:, None]
     kind = CLASSES[kernels.kind]
     weights = unpack_matrix(pack_matrix(matrix, kind), kind).astype(np.float64)
     wanted = values @ weights.T + bias + (0 if residual is None else residual)

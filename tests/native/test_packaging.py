@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from native import build
+from tests.native.building import build
 
 pytest.importorskip("hatchling")
 ROOT = Path(__file__).resolve().parents[2]
