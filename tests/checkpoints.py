@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 SENTENCES = [
@@ -213,3 +214,21 @@ def _shapes(settings: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]
 def text(tokens: int, seed: int, words: tuple[str, ...] = tuple(" ".join(SENTENCES).split())) -> str:
     """Mixed Chinese and English words, at least as many as there are to be tokens."""
     return " ".join(random.Random(seed).choices(words, k=tokens))
+
+
+def adversarial(source: Path, folder: Path) -> Path:
+    """The same float32 function, with some value channels 20-50 times up and the output projection as much down."""
+    folder.mkdir()
+    tensors = {name: tensor.astype(np.float32) for name, tensor in load_file(source / "model.safetensors").items()}
+    rng = np.random.default_rng(0)
+    for name in [name for name in tensors if name.endswith("attention.self.value.weight")]:
+        bias, output = name.replace("weight", "bias"), name.replace("self.value", "output.dense")
+        channels = rng.choice(len(tensors[name]), len(tensors[name]) // 16, replace=False)
+        factor = rng.uniform(20, 50, len(channels)).astype(np.float32)
+        tensors[name][channels] *= factor[:, None]
+        tensors[bias][channels] *= factor
+        tensors[output][:, channels] /= factor
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    for name in ("config.json", "tokenizer.json"):
+        (folder / name).write_bytes((source / name).read_bytes())
+    return folder
