@@ -3,7 +3,6 @@
 import ctypes
 
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from native.models import attention, gelu
@@ -18,15 +17,6 @@ some = settings(
 )
 seeds = st.integers(0, 2**32 - 1)
 magnitudes = st.sampled_from([0.0, 1e-38, 1e-20, 1e-3, 1.0, 100.0, 1e4, 1e20])
-
-
-@pytest.fixture
-def kernels(library: Library, name: str) -> Kernels:
-    """The kernels of a name, where they run."""
-    found = library.named(name)
-    if found is None or not found.run_here:
-        pytest.skip(f"{name} was not compiled in, or does not run on this CPU")
-    return found
 
 
 def at(array: NDArray[np.generic] | None) -> int | None:
