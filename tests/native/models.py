@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bge_cpu.checkpoint.architecture import Architecture
-from bge_cpu.kernels.library import Library
+from bge_cpu.kernels.library import Kernels, Library
 from bge_cpu.kernels.model import Model, expected
 from bge_cpu.kernels.pack import MatrixClass, pack_matrix, unpack_matrix
 from bge_cpu.quantization.quantize import quantize_rows, row_scales
@@ -28,6 +28,13 @@ SMALL = Architecture(
     token_types=2,
     epsilon=1e-5,
 )
+
+
+def serial_of(library: Library) -> Kernels:
+    """The plain reference, which every library has."""
+    found = library.named("serial")
+    assert found is not None
+    return found
 
 
 def random_weights(sizes: Architecture, kind: MatrixClass, seed: int = 0) -> dict[str, Float]:

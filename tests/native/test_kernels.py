@@ -3,7 +3,6 @@
 import ctypes
 
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -11,29 +10,13 @@ from numpy.typing import NDArray
 from bge_cpu.kernels.library import Attention, Kernels, Library, Matrix, Product
 from bge_cpu.kernels.model import Scratch
 from bge_cpu.kernels.pack import CLASSES, pack_matrix, unpack_matrix
-from tests.native.models import attention, gelu
+from tests.native.models import attention, gelu, serial_of
 
 some = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 seeds = st.integers(0, 2**32 - 1)
 magnitudes = st.sampled_from([0.0, 1e-38, 1e-20, 1e-3, 1.0, 100.0, 1e4, 1e20])
-
-
-def serial_of(library: Library) -> Kernels:
-    """The plain reference, which every library has."""
-    found = library.named("serial")
-    assert found is not None
-    return found
-
-
-@pytest.fixture
-def kernels(library: Library, name: str) -> Kernels:
-    """The kernels of a name, where they run."""
-    found = library.named(name)
-    if found is None or not found.run_here:
-        pytest.skip(f"{name} was not compiled in, or does not run on this CPU")
-    return found
 
 
 def at(array: NDArray[np.generic] | None) -> int | None:
