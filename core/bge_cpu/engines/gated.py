@@ -88,10 +88,10 @@ def _measured_apart(
         "pairs": [[pair.ids.tolist(), pair.type_ids.tolist()] for pair in pairs],
     }
     try:
-        reference, found = children.ask("bge_cpu.engines", task)
+        reference, found = children.ask("bge_cpu.engines.measured", task)
     except children.ChildFailed as error:
         raise ArtifactError(
-            f"the fidelity of {folder} could not be measured: {error}",
-            hint="it takes 2.2 GB of memory for v2-m3; min_fidelity=None loads without measuring",
+            f"the fidelity of {folder} could not be measured: {error.args[0]}",
+            hint=error.hint or "it takes 2.2 GB of memory for v2-m3; min_fidelity=None loads without measuring",
         ) from error
     return np.array(reference, np.float32), np.array(found, np.float32)
