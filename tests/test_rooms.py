@@ -123,8 +123,9 @@ def _prefix(call: ast.Call, module: str) -> str:
     raise ValueError(f"{module} imports by a name that cannot be told, in line {call.lineno}")
 
 
-BY_PARAMETER = {"bge_cpu.evaluation.first_stage": "module"}
-"""Functions that import what their callers name (`needs_extra`): module -> the parameter. The callers' names count."""
+BY_PARAMETER = {"bge_cpu.evaluation.first_stage": "module", "bge_cpu.machine.child": "module"}
+"""Functions that import what their callers name: module -> the parameter. The names that callers of `needs_extra` give
+count; what a child process runs (`children.ask`) is imported there, not here."""
 
 
 def named_to_needs_extra(source: str) -> set[str]:

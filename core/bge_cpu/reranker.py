@@ -14,6 +14,7 @@ from bge_cpu.inputs import (
     DEFAULT_MODEL,
     check_count,
     check_documents,
+    check_folder,
     check_long_documents,
     check_normalize,
     check_pair,
@@ -110,7 +111,7 @@ class Reranker:
         if max_length is not None:
             check_count(max_length, "max_length")
         check_share(min_fidelity, "min_fidelity")
-        cache_dir = None if cache_dir is None else Path(cache_dir)
+        cache_dir = check_folder(cache_dir, "cache_dir")
         checkpoint = open_checkpoint(model, revision=revision, local_files_only=local_files_only)
         if checkpoint.exported_mode and mode not in (None, checkpoint.exported_mode):
             raise InputError(f"{checkpoint.name} was exported for mode {checkpoint.exported_mode!r}, not {mode!r}")

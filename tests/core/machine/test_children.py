@@ -1,4 +1,4 @@
-"""Child processes: whose code they run, that they are heard whatever they print, and that they end with their parent."""
+"""Child processes: whose code they run, that they are heard whatever they print, that they end with their parent."""
 
 import os
 import signal
