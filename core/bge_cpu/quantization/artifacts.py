@@ -195,7 +195,7 @@ class _Build:
         try:
             temporary.mkdir(0o700)
             self._write(temporary)
-            for file in (*temporary.iterdir(), temporary):
+            for file in (temporary, *temporary.iterdir()):
                 share(file)
             temporary.rename(folder)
             return folder

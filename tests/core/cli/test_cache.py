@@ -10,7 +10,9 @@ import pytest
 from bge_cpu import Reranker
 from bge_cpu.quantization.artifacts import artifacts
 from bge_cpu.quantization.cache import leftover_name
-from tests.commands import Call
+from tests.commands import Call, caller
+
+call = pytest.fixture(caller)
 
 
 @pytest.fixture
@@ -33,8 +35,11 @@ def left_by_a_build(artifact: Path) -> Path:
     return left
 
 
-def test_list_shows_models_and_prune_removes_leftovers(call: Call, artifact: Path) -> None:
+def test_list_shows_models_and_prune_removes_leftovers(
+    call: Call, artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     left = left_by_a_build(artifact)
+    monkeypatch.setenv("COLUMNS", "300")
     code, listed, _ = call("cache", "list", "--cache-dir", artifact.parent)
     listed = "".join(listed.split())
     assert code == 0 and "model[/b]" in listed and "onnx-int8" in listed and "whole" in listed and left.name in listed
