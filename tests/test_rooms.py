@@ -26,7 +26,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "checkpoint": {"errors"},
     "graph": {"checkpoint"},
     "quantization": {"checkpoint", "machine", "errors"},
-    "engines": {"checkpoint", "graph", "quantization", "machine", "errors", "extras"},
+    "kernels": {"checkpoint", "errors"},
+    "engines": {"checkpoint", "graph", "quantization", "kernels", "machine", "errors", "extras"},
     "path": {"engines", "checkpoint", "errors"},
     "bge_cpu": {"path", "errors"},
     "export": {"path", "engines", "checkpoint", "graph", "machine", "errors"},
@@ -123,8 +124,9 @@ def _prefix(call: ast.Call, module: str) -> str:
     raise ValueError(f"{module} imports by a name that cannot be told, in line {call.lineno}")
 
 
-BY_PARAMETER = {"bge_cpu.evaluation.first_stage": "module"}
-"""Functions that import what their callers name (`needs_extra`): module -> the parameter. The callers' names count."""
+BY_PARAMETER = {"bge_cpu.evaluation.first_stage": "module", "bge_cpu.machine.child": "module"}
+"""Functions that import what their callers name: module -> the parameter. The names that callers of `needs_extra` give
+count; what a child process runs (`children.ask`) is imported there, not here."""
 
 
 def named_to_needs_extra(source: str) -> set[str]:

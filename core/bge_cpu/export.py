@@ -24,12 +24,13 @@ from bge_cpu.checkpoint.architecture import Architecture
 from bge_cpu.checkpoint.files import read
 from bge_cpu.checkpoint.record import EXPORT_MODES, FORMAT, RECORD, TENSORS
 from bge_cpu.checkpoint.weights import Weights, header_bytes, write_safetensors
+from bge_cpu.engines import thread_limit
 from bge_cpu.engines.gated import artifact
 from bge_cpu.errors import BgeCpuError, InputError
 from bge_cpu.graph import build
 from bge_cpu.graph.feed import Batch
 from bge_cpu.graph.linear import Float32, Int8
-from bge_cpu.inputs import DEFAULT_MIN_FIDELITY, check_share
+from bge_cpu.inputs import DEFAULT_MIN_FIDELITY, check_folder, check_share
 from bge_cpu.machine.cpu import available_cpus
 from bge_cpu.tokenizer import PairTokenizer, probe_encoder
 
@@ -90,7 +91,7 @@ def export(
         )
     _check_links(checkpoint.folder)
     temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
-    cache = None if cache_dir is None else Path(cache_dir)
+    cache = check_folder(cache_dir, "cache_dir")
     with _built(checkpoint, mode, cache_dir=cache, min_fidelity=min_fidelity) as built:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -149,10 +150,9 @@ def _built(
     """The folder of the INT8 artifact that has passed the gate; None for float32, which needs none."""
     if mode == "onnx":
         return contextlib.nullcontext()
-    encode = probe_encoder(checkpoint)
-    return artifact(
-        mode, checkpoint, encode=encode, threads=available_cpus(), cache_dir=cache_dir, min_fidelity=min_fidelity
-    )
+    limit = thread_limit(None)
+    encode, threads = probe_encoder(checkpoint, threads=limit), limit or available_cpus()
+    return artifact(mode, checkpoint, encode=encode, threads=threads, cache_dir=cache_dir, min_fidelity=min_fidelity)
 
 
 def _write(checkpoint: Checkpoint, folder: Path, *, mode: str, built: Path | None, progress: Progress) -> None:

@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from pathlib import Path
 from typing import Any
 
 from bge_cpu.errors import InputError, shown
@@ -112,6 +113,21 @@ def check_share(value: Any, name: str) -> float | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1):
         raise InputError(f"{name} is None or a number from 0 to 1, not {shown(value)}")
     return None if value is None else float(value)
+
+
+def check_folder(value: Any, name: str) -> Path | None:
+    """None or a folder's name, which need not exist; a user's home is spelt out.
+
+    Raises:
+        InputError: Anything else.
+    """
+    try:
+        fits = value is None or (isinstance(value, str | Path) and str(value) != "" and "\0" not in str(value))
+        if fits:
+            return None if value is None else Path(value).expanduser()
+    except RuntimeError:  # the home of a user that there is not
+        pass
+    raise InputError(f"{name} is None or a folder's name, not {shown(value)}")
 
 
 def check_normalize(normalize: Any, allowed: Sequence[str] = NORMALIZATIONS) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from bge_cpu.checkpoint import open_checkpoint
-from bge_cpu.engines import Cancelled, Engine, check_mode, load_engine
+from bge_cpu.engines import Cancelled, Engine, check_mode, load_engine, thread_limit
 from bge_cpu.errors import BgeCpuError, InputError, warn
 from bge_cpu.inputs import (
     DEFAULT_MIN_FIDELITY,
     DEFAULT_MODEL,
     check_count,
     check_documents,
+    check_folder,
     check_long_documents,
     check_normalize,
     check_pair,
@@ -90,7 +91,8 @@ class Reranker:
                 else "native-int8" where its kernels run on this CPU, else "onnx-int8".
             max_length: Tokens per pair at most, special tokens counted; the rest is cut off, and a warning says so.
                 None means the smaller of 512 and the model's limit.
-            threads: CPUs to use at most; None means those that affinity and the cgroup's quota leave to the process.
+            threads: CPUs to use at most; None means OMP_NUM_THREADS where it is set, and no more than affinity and the
+                cgroup's quota leave to the process.
             revision: A Hub branch, tag or commit.
             local_files_only: Never call the Hub; HF_HUB_OFFLINE=1 means the same.
             cache_dir: Where INT8 artifacts are kept; None means the user's cache folder. The Hub's cache is the Hub's.
@@ -107,22 +109,22 @@ class Reranker:
         options = {name: value for name, value in locals().items() if name != "cls"}  # as they came
         if mode is not None:
             check_mode(mode)
-        threads = None if threads is None else check_count(threads, "threads", most=_MOST_THREADS)
+        threads = thread_limit(None if threads is None else check_count(threads, "threads", most=_MOST_THREADS))
         if max_length is not None:
             check_count(max_length, "max_length")
         check_share(min_fidelity, "min_fidelity")
-        cache_dir = None if cache_dir is None else Path(cache_dir)
+        cache_dir = check_folder(cache_dir, "cache_dir")
         checkpoint = open_checkpoint(model, revision=revision, local_files_only=local_files_only)
         if checkpoint.exported_mode and mode not in (None, checkpoint.exported_mode):
             raise InputError(f"{checkpoint.name} was exported for mode {checkpoint.exported_mode!r}, not {mode!r}")
         longest = fit_max_length(max_length, checkpoint.max_length, checkpoint.name)
-        tokenizer = PairTokenizer.load(checkpoint.tokenizer, longest)
+        tokenizer = PairTokenizer.load(checkpoint.tokenizer, longest, threads=threads)
         checkpoint.check_tokenizer(tokenizer.vocabulary, tokenizer.token_types)
         mode = check_mode(mode or checkpoint.exported_mode)
         engine = load_engine(
             mode,
             checkpoint,
-            encode=probe_encoder(checkpoint),
+            encode=probe_encoder(checkpoint, threads=threads),
             threads=threads,
             cache_dir=cache_dir,
             min_fidelity=min_fidelity,

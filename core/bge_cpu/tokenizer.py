@@ -5,9 +5,10 @@ The tokenizer's truncation stays off: it raises on long queries, turns a long do
 encodings, and is state that threads would share.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tokenizers
@@ -55,6 +56,7 @@ class PairTokenizer:
     Args:
         tokenizer: A `tokenizers.Tokenizer`; this object takes it over and switches its truncation and padding off.
         max_length: Tokens per pair at most, special tokens counted.
+        threads: How many CPUs encode at once at most; None means all, whose threads all tokenizers of a process share.
 
     Raises:
         CheckpointError: The tokenizer has no pair format, or none that puts query before document, or takes ordinary
@@ -62,10 +64,13 @@ class PairTokenizer:
         InputError: max_length has no room for a token of query and document each.
     """
 
-    def __init__(self, tokenizer: tokenizers.Tokenizer, max_length: int = DEFAULT_MAX_LENGTH) -> None:
+    def __init__(
+        self, tokenizer: tokenizers.Tokenizer, max_length: int = DEFAULT_MAX_LENGTH, *, threads: int | None = None
+    ) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer = tokenizer
+        self._threads = threads
         with library_errors("the tokenizer cannot encode some text"):
             check_alphabet(tokenizer)
             self._template = read_pair_format(tokenizer)
@@ -78,7 +83,7 @@ class PairTokenizer:
         self._document_limit = room
 
     @classmethod
-    def load(cls, file: Path, max_length: int = DEFAULT_MAX_LENGTH) -> "PairTokenizer":
+    def load(cls, file: Path, max_length: int = DEFAULT_MAX_LENGTH, *, threads: int | None = None) -> "PairTokenizer":
         """Read a tokenizer.json.
 
         Raises:
@@ -87,7 +92,7 @@ class PairTokenizer:
         check_file(file)
         with library_errors(f"{file} is not a readable tokenizer"):
             tokenizer = tokenizers.Tokenizer.from_file(str(file))
-        return cls(tokenizer, max_length)
+        return cls(tokenizer, max_length, threads=threads)
 
     @property
     def vocabulary(self) -> int:
@@ -175,9 +180,7 @@ class PairTokenizer:
         tokens = [0] * len(texts)
         for pieces in self._batches(texts):
             with library_errors("the tokenizer cannot encode some text"):
-                encodings = self._tokenizer.encode_batch_fast(
-                    [piece for _, _, piece in pieces], add_special_tokens=False
-                )
+                encodings = self._on_few(self._tokenizer.encode_batch_fast, [piece for _, _, piece in pieces])
             for (index, _, _), encoding in zip(pieces, encodings, strict=True):
                 tokens[index] += len(encoding)
                 if len(kept[index]) < limit:
@@ -189,13 +192,21 @@ class PairTokenizer:
         ids, starts, ends = [], [], []
         for pieces in self._batches([text]):
             with library_errors("the tokenizer cannot encode some text"):
-                encodings = self._tokenizer.encode_batch([piece for _, _, piece in pieces], add_special_tokens=False)
+                encodings = self._on_few(self._tokenizer.encode_batch, [piece for _, _, piece in pieces])
             for (_, first, _), encoding in zip(pieces, encodings, strict=True):
                 ids.append(np.array(encoding.ids, dtype=np.int64))
                 offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2) + first
                 starts.append(offsets[:, 0])
                 ends.append(offsets[:, 1])
         return np.concatenate(ids), np.concatenate(starts), np.concatenate(ends)
+
+    def _on_few(self, encode_batch: Callable[..., list[Any]], texts: Sequence[str]) -> list[Any]:
+        """Encode texts on no more CPUs than we may: the library gives each text of a call a thread of its own."""
+        if self._threads == 1:
+            return [self._tokenizer.encode(text, add_special_tokens=False) for text in texts]
+        at_once = self._threads or len(texts)
+        some = (texts[start : start + at_once] for start in range(0, len(texts), at_once))
+        return [encoding for part in some for encoding in encode_batch(part, add_special_tokens=False)]
 
     def _batches(self, texts: Sequence[str]) -> Iterator[list[tuple[int, int, str]]]:
         """The pieces of all texts, each with its text's index and its first character, some characters at a time."""
@@ -216,7 +227,7 @@ class PairTokenizer:
             yield batch
 
 
-def probe_encoder(checkpoint: Checkpoint) -> Encode:
+def probe_encoder(checkpoint: Checkpoint, *, threads: int | None) -> Encode:
     """What encodes the gate's probe for a model, whatever max_length a user asks for; it is made when it is called."""
     longest = fit_max_length(None, checkpoint.max_length, checkpoint.name)
-    return lambda pairs: PairTokenizer.load(checkpoint.tokenizer, longest).encode(pairs)
+    return lambda pairs: PairTokenizer.load(checkpoint.tokenizer, longest, threads=threads).encode(pairs)

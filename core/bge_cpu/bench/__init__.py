@@ -4,9 +4,7 @@ Every mode is measured in a child process of its own (`child.py`), one after the
 and where an INT8 artifact may have to be built and checked, another child does that before.
 """
 
-import json
-import subprocess
-import tempfile
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,22 +80,13 @@ def measure(
 
 def _run(task: dict[str, Any], found: Measured, progress: Progress) -> None:
     """Let a child do a task, and note what it tells."""
-    command = children.command("bge_cpu.bench.child")
-    with tempfile.TemporaryFile("w+") as asked, tempfile.TemporaryFile("w+") as log:
-        json.dump(task, asked)
-        asked.seek(0)
-        with subprocess.Popen(command, stdin=asked, stdout=subprocess.PIPE, stderr=log, text=True) as child:
-            try:
-                for line in child.stdout or ():
-                    point = json.loads(line)
-                    _note(found, point)
-                    progress(point["point"])
-            except BaseException:
-                child.kill()
-                raise
-        if child.returncode:
-            log.seek(0)
-            found.refused = children.why_it_failed(child.returncode, log.read())
+    try:
+        with contextlib.closing(children.answers("bge_cpu.bench.child", task)) as points:
+            for point in points:
+                _note(found, point)
+                progress(point["point"])
+    except children.ChildFailed as error:
+        found.refused = str(error)
 
 
 def _note(found: Measured, point: dict[str, Any]) -> None:

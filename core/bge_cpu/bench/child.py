@@ -1,40 +1,26 @@
-"""Run as `python -m bge_cpu.bench.child`: measures one mode, told on stdin, and prints each point as a line of JSON.
+"""What a child process of the bench does: measure one mode, point by point.
 
 Told of no length, it loads the mode and that is all: what has to be built once is built.
 """
 
-import json
 import os
 import re
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any, TextIO
+from typing import Any
 
 from bge_cpu.bench import usual
-from bge_cpu.errors import BgeCpuError
 from bge_cpu.quantization.probe import PAIRS
 from bge_cpu.reranker import Reranker
 
 
-def main() -> None:
-    """Read a task from stdin and measure it; what the libraries print goes to stderr."""
-    task = json.load(sys.stdin)
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what libraries print is no answer
-    try:
-        measure(task, answers)
-    except BgeCpuError as error:
-        answers.write(json.dumps({"point": "refused", "value": str(error)}) + "\n")
+def answers(task: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Measure every point of a task, one after the other."""
 
-
-def measure(task: dict[str, Any], answers: TextIO) -> None:
-    """Measure every point of a task, and write each as a line of JSON to `answers`."""
-
-    def tell(point: str, value: float | None, **more: Any) -> None:
-        answers.write(json.dumps({"point": point, "value": value, **more}) + "\n")
+    def point(kind: str, value: float | None, **more: Any) -> dict[str, Any]:
+        return {"point": kind, "value": value, **more}
 
     def load(threads: int) -> Reranker:
         return Reranker.load(mode=task["mode"], threads=threads, **task["options"])
@@ -48,19 +34,19 @@ def measure(task: dict[str, Any], answers: TextIO) -> None:
     if not lengths:
         return
     reranker.score(PAIRS[:1])
-    tell("load_seconds", time.time() - _started())
+    yield point("load_seconds", time.time() - _started())
     pairs = {length: pair_of(reranker, length) for length in lengths}
     times = {}
     for length in lengths:
         times[length] = seconds_per_pair(pairs[length], most)
-        tell("length", 1e3 * times[length], at=length)
-    tell("peak_gb", _peak_gb())
+        yield point("length", 1e3 * times[length], at=length)
+    yield point("peak_gb", _peak_gb())
     length = usual(lengths)
-    tell("threads", 1 / times[length], at=most, length=length)
+    yield point("threads", 1 / times[length], at=most, length=length)
     for number in fewer:
         del reranker  # else both would be in memory
         reranker = load(number)
-        tell("threads", 1 / seconds_per_pair(pairs[length], number), at=number, length=length)
+        yield point("threads", 1 / seconds_per_pair(pairs[length], number), at=number, length=length)
 
 
 def pair_of(reranker: Reranker, tokens: int) -> tuple[str, str]:
@@ -108,6 +94,3 @@ def _peak_gb() -> float | None:
 
 
 _HERE = time.time()
-
-if __name__ == "__main__":
-    main()

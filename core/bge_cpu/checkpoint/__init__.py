@@ -15,7 +15,8 @@ from typing import Any
 
 from bge_cpu.checkpoint import refusals
 from bge_cpu.checkpoint.architecture import position_offset
-from bge_cpu.checkpoint.files import check_file, read, read_object
+from bge_cpu.checkpoint.content import sha256
+from bge_cpu.checkpoint.files import check_file, read_object
 from bge_cpu.checkpoint.record import SHARDS, TENSORS, recorded_mode
 from bge_cpu.checkpoint.weights import FLOATS, header_bytes
 from bge_cpu.errors import CheckpointError, InputError, shown
@@ -81,23 +82,20 @@ class Checkpoint:
                 hint="it is another model's, or was written empty: take tokenizer.json from the model's repository",
             )
 
-    def fingerprint(self) -> str:
-        """A SHA-256 that changes when the checkpoint does, without reading the weights.
+    def fingerprint(self, hashes: Iterable[str] | None = None) -> str:
+        """A SHA-256 over what makes the model: the contents of config.json, tokenizer.json and the weights.
 
-        It covers config.json, tokenizer.json, the header of each weight file, and the Hub commit or else the files'
-        sizes and modification times.
+        It is the same wherever the files lie, however they got there and whatever their times.
+
+        Args:
+            hashes: The SHA-256 of each weight file; None means that they are read now, all of them.
 
         Raises:
             CheckpointError: A file cannot be read.
         """
-        digest = hashlib.sha256()
-        for file in (self.folder / "config.json", self.tokenizer):
-            digest.update(hashlib.sha256(read(file)).digest())
-        for file in self.weights:
-            digest.update(hashlib.sha256(header_bytes(file)).digest())
-            status = file.stat()
-            digest.update((self.commit or f"{status.st_size} {status.st_mtime_ns}").encode())
-        return digest.hexdigest()
+        hashes = map(sha256, self.weights) if hashes is None else hashes
+        each = [sha256(self.folder / "config.json"), sha256(self.tokenizer), *hashes]
+        return hashlib.sha256(" ".join(each).encode()).hexdigest()
 
 
 def open_checkpoint(model: str | Path, *, revision: str | None = None, local_files_only: bool = False) -> Checkpoint:

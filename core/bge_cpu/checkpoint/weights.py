@@ -76,8 +76,11 @@ class Weights(Mapping[str, NDArray[Any]]):
         self._entries: dict[str, tuple[mmap.mmap, int, dict[str, Any]]] = {}
         for file in files:
             header = header_bytes(file)
-            with file.open("rb") as stream:
-                mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            try:
+                with file.open("rb") as stream:
+                    mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            except OSError as error:
+                raise CheckpointError(f"{file} cannot be mapped: {error.strerror}") from error
             start = 8 + len(header)
             self._entries.update((_renamed(name), (mapped, start, entry)) for name, entry in json.loads(header).items())
         self._entries.pop("__metadata__", None)

@@ -28,7 +28,8 @@ MaxLength = Annotated[
     ),
 ]
 Threads = Annotated[
-    int | None, typer.Option("--threads", help="CPUs to use at most; default: all it may.", show_default=False)
+    int | None,
+    typer.Option("--threads", help="CPUs to use at most; default: all it may, or OMP_NUM_THREADS.", show_default=False),
 ]
 Revision = Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit on the Hub.")]
 LocalFilesOnly = Annotated[bool, typer.Option("--local-files-only", help="Never call the Hub.")]

@@ -22,7 +22,7 @@ def progress_bar(*columns: ProgressColumn) -> Progress:
     """
     behind = columns or (MofNCompleteColumn(),)
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         *behind,
         console=Console(stderr=True),

@@ -15,7 +15,7 @@ from bge_cpu.checkpoint.record import RECORD
 from bge_cpu.doctor.check import ARTIFACT, GB, OK, PROBLEM, WARNING, Check, is_large
 from bge_cpu.engines import INT8_MODES
 from bge_cpu.errors import CheckpointError
-from bge_cpu.quantization.artifacts import artifacts
+from bge_cpu.quantization.cache import artifacts
 
 
 def from_hub(model: str) -> bool:
@@ -99,10 +99,10 @@ def is_built(mode: str, model: str, cache: Path | None) -> bool:
     try:
         if os.path.exists(os.path.join(model, RECORD)):
             return True
-        manifests = [manifest or {} for _, manifest in artifacts(cache)] if cache is not None else []
+        manifests = [manifest for _, manifest in artifacts(cache) if manifest] if cache is not None else []
     except OSError:
         return False
-    return any((manifest.get("mode"), manifest.get("model")) == (mode, model) for manifest in manifests)
+    return any((manifest.mode, manifest.model) == (mode, model) for manifest in manifests)
 
 
 def artifact_cache(mode: str, model: str, cache: Path | None, *, built: bool) -> Check:

@@ -6,6 +6,7 @@ from importlib import metadata
 
 from bge_cpu.doctor.check import OK, PROBLEM, WARNING, Check, listed
 from bge_cpu.engines import MODES
+from bge_cpu.machine.cpu import omp_threads
 
 _BASE = ("onnxruntime", "onnx", "tokenizers", "safetensors", "huggingface_hub")
 _TORCH = ("torch", "transformers")
@@ -67,10 +68,10 @@ def keras(mode: str, versions: Mapping[str, str], environ: Mapping[str, str]) ->
 def environment(environ: Mapping[str, str], threads: int) -> Check:
     """Whether variables ask for other numbers of threads than bge-cpu uses."""
     found = listed(f"{name}={environ[name]}" for name in _THREAD_SETTINGS if name in environ)
-    omp = environ.get("OMP_NUM_THREADS", "")
-    if omp.isdigit() and 0 < int(omp) < threads:
-        meaning = f"bge-cpu does not follow OMP_NUM_THREADS: it uses {threads}, and several processes would compete"
-        return Check("threads set", WARNING, found, meaning, f"--threads {omp}, or threads={omp} in Python")
+    omp = omp_threads(environ)
+    if omp is not None and omp < threads:
+        meaning = f"bge-cpu follows OMP_NUM_THREADS and uses {omp} of {threads} CPUs, unless --threads says more"
+        return Check("threads set", OK, found, meaning)
     if environ.get("TOKENIZERS_PARALLELISM", "true").lower() in ("", "off", "false", "f", "no", "n", "0"):
         return Check("threads set", OK, found, "texts are tokenised on one CPU")
     return Check("threads set", OK, found or "nothing in the environment")

@@ -22,7 +22,7 @@ from bge_cpu import extras
 from bge_cpu.checkpoint import Checkpoint
 from bge_cpu.errors import InputError, MissingDependencyError, shown
 from bge_cpu.kernels.library import available
-from bge_cpu.machine.cpu import available_cpus, features
+from bge_cpu.machine.cpu import available_cpus, features, omp_threads
 
 MODES = {"fp32": "torch", "bf16": "torch", "int8": "torch", "onnx": None, "onnx-int8": None, "native-int8": None}
 """The modes, and the extra of bge-cpu that each needs."""
@@ -100,6 +100,15 @@ def check_mode(mode: object) -> str:
     return mode
 
 
+def thread_limit(threads: int | None) -> int | None:
+    """How many threads our work may use at most: what was asked for, else OMP_NUM_THREADS where that is set.
+
+    None means as many as there are CPUs for this process; OMP_NUM_THREADS never means more.
+    """
+    asked = omp_threads()
+    return min(asked, available_cpus()) if threads is None and asked is not None else threads
+
+
 def load_engine(
     mode: str,
     checkpoint: Checkpoint,
@@ -115,7 +124,7 @@ def load_engine(
         mode: One of `MODES`.
         checkpoint: What to load.
         encode: The model's tokenizer, for the texts that an INT8 mode's gate is measured on.
-        threads: How many CPUs to use at most; None means all that the process may.
+        threads: How many CPUs to use at most; None means OMP_NUM_THREADS, else all that the process may.
         cache_dir: Where the INT8 modes keep artifacts; None means the user's cache folder.
         min_fidelity: What the INT8 modes' gate asks for; None asks for nothing.
 
@@ -125,7 +134,7 @@ def load_engine(
         ArtifactError: The INT8 artifact cannot be built.
         FidelityError: INT8 would cost this checkpoint too much of its ranking.
     """
-    threads = available_cpus() if threads is None else threads
+    threads = thread_limit(threads) or available_cpus()
     if mode not in REFERENCES:
         return cast(Engine, engine_module(mode).load(checkpoint, threads=threads))
     gated = importlib.import_module("bge_cpu.engines.gated")

@@ -4,9 +4,11 @@ It takes any one-label sequence classifier that transformers itself ships.
 """
 
 import inspect
-import threading
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
+from functools import lru_cache, wraps
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +19,10 @@ from bge_cpu.checkpoint import Checkpoint
 from bge_cpu.checkpoint.weights import OTHER_TENSORS
 from bge_cpu.engines import Cancelled, TokenizedPair
 from bge_cpu.errors import CheckpointError
+from bge_cpu.machine.pool import FairPool
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def load(checkpoint: Checkpoint, *, threads: int, batch_pairs: int = 8, batch_tokens: int = 4096) -> "TorchEngine":
@@ -35,6 +41,28 @@ def load(checkpoint: Checkpoint, *, threads: int, batch_pairs: int = 8, batch_to
     return TorchEngine(model, threads=threads, batch_pairs=batch_pairs, batch_tokens=batch_tokens)
 
 
+def apart(function: Callable[P, T]) -> Callable[P, T]:
+    """Make a function run in the one thread of this process in which all our work with PyTorch is done.
+
+    PyTorch's number of threads is the process's, and a batch keeps them all busy, so one call runs at a time. And these
+    threads belong to the thread that works: were it one that forks, the forked process would wait for them for ever.
+    """
+
+    @wraps(function)
+    def there(*arguments: P.args, **keywords: P.kwargs) -> T:
+        (result,) = _thread(os.getpid()).map(lambda _: function(*arguments, **keywords), [None])
+        return result
+
+    return there
+
+
+@lru_cache(maxsize=1)
+def _thread(process: int) -> FairPool:
+    """One thread, on which calls take turns; a forked process gets its own."""
+    return FairPool(1, f"bge-cpu-torch-{process}")
+
+
+@apart
 def load_model(checkpoint: Checkpoint, dtype: torch.dtype) -> PreTrainedModel:
     """Load a sequence classifier from safetensors, without remote code.
 
@@ -72,9 +100,6 @@ def load_model(checkpoint: Checkpoint, dtype: torch.dtype) -> PreTrainedModel:
     return model
 
 
-_LOCK = threading.Lock()
-"""PyTorch's number of threads is the process's, and a batch keeps them all busy: one runs at a time."""
-
 _PADDED = {"albert", "bert", "camembert", "deberta", "deberta-v2", "distilbert", "electra", "mpnet", "roberta"}
 _PADDED |= {"modernbert", "xlm-roberta", "xlm-roberta-xl"}
 """Model types known to read nothing from padding; all others run in batches of equal length."""
@@ -105,8 +130,7 @@ class TorchEngine:
         for batch in self._batches(pairs):
             if cancelled and cancelled():
                 raise CancelledError("the call was cancelled")
-            with _LOCK:
-                logits[batch] = self._run([pairs[index] for index in batch])
+            logits[batch] = self._run([pairs[index] for index in batch])
         return logits
 
     def _batches(self, pairs: Sequence[TokenizedPair]) -> Iterator[list[int]]:
@@ -122,6 +146,7 @@ class TorchEngine:
         if batch:
             yield batch
 
+    @apart
     def _run(self, pairs: Sequence[TokenizedPair]) -> NDArray[np.float32]:
         longest = max(map(len, pairs))
         ids = np.full((len(pairs), longest), self._pad or 0)

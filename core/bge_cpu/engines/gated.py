@@ -4,6 +4,7 @@ It is imported only when an INT8 mode is asked for: locks, hashes and progress b
 """
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +19,7 @@ from bge_cpu.errors import ArtifactError
 from bge_cpu.machine import children
 from bge_cpu.quantization import fidelity
 from bge_cpu.quantization.artifacts import Recipe, check_exported, obtain
+from bge_cpu.quantization.cache import FIDELITY
 from bge_cpu.quantization.probe import PAIRS
 
 
@@ -52,8 +54,8 @@ def artifact(
     is not there to measure it against once more.
     """
     recipe: Recipe = engine_module(mode).recipe(checkpoint)
-    with _whole(checkpoint, recipe, cache_dir) as folder:
-        if folder != checkpoint.folder or fidelity.read(folder):
+    with _whole(checkpoint, recipe, cache_dir, threads) as folder:
+        if folder != checkpoint.folder or _measured_before(folder):
             fidelity.gate(
                 folder,
                 f"{mode} of {checkpoint.name}",
@@ -63,11 +65,26 @@ def artifact(
         yield folder
 
 
-def _whole(checkpoint: Checkpoint, recipe: Recipe, cache_dir: Path | None) -> contextlib.AbstractContextManager[Path]:
+def _measured_before(exported: Path) -> bool:
+    """Whether an exported folder holds figures of its fidelity; one whose artifact was never measured has none.
+
+    Raises:
+        ArtifactError: What it holds in their place is damaged.
+    """
+    if not os.path.lexists(exported / FIDELITY):
+        return False
+    if fidelity.read(exported) is None:
+        raise ArtifactError(f"{exported / FIDELITY} is damaged, or another artifact's", hint="export the folder again")
+    return True
+
+
+def _whole(
+    checkpoint: Checkpoint, recipe: Recipe, cache_dir: Path | None, threads: int
+) -> contextlib.AbstractContextManager[Path]:
     """The folder of an artifact that is whole, not yet held to the gate: an exported folder's own, or the cache's."""
     if checkpoint.exported_mode != recipe.mode:
-        return obtain(checkpoint, recipe, cache_dir=cache_dir)
-    check_exported(checkpoint, recipe)
+        return obtain(checkpoint, recipe, cache_dir=cache_dir, threads=threads)
+    check_exported(checkpoint, recipe, threads=threads)
     return contextlib.nullcontext(checkpoint.folder)
 
 
@@ -88,10 +105,10 @@ def _measured_apart(
         "pairs": [[pair.ids.tolist(), pair.type_ids.tolist()] for pair in pairs],
     }
     try:
-        reference, found = children.ask("bge_cpu.engines", task)
+        reference, found = children.ask("bge_cpu.engines.measured", task)
     except children.ChildFailed as error:
         raise ArtifactError(
-            f"the fidelity of {folder} could not be measured: {error}",
-            hint="it takes 2.2 GB of memory for v2-m3; min_fidelity=None loads without measuring",
+            f"the fidelity of {folder} could not be measured: {error.args[0]}",
+            hint=error.hint or "it takes 2.2 GB of memory for v2-m3; min_fidelity=None loads without measuring",
         ) from error
     return np.array(reference, np.float32), np.array(found, np.float32)

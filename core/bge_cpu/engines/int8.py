@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.ao.nn.quantized.dynamic import Linear as DynamicLinear
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
 from bge_cpu.checkpoint import Checkpoint
 from bge_cpu.checkpoint.weights import Tensors, Weights
-from bge_cpu.engines.fp32 import TorchEngine, load_model
+from bge_cpu.engines.fp32 import TorchEngine, apart, load_model
 from bge_cpu.machine.cpu import int8_class
 from bge_cpu.quantization.artifacts import Recipe
 from bge_cpu.quantization.quantize import check_finite, quantize_rows, row_scales
@@ -38,13 +38,19 @@ def from_file(checkpoint: Checkpoint, file: Path, *, threads: int) -> TorchEngin
     Raises:
         CheckpointError: transformers cannot build the model, or the checkpoint lacks some of its tensors.
     """
-    model, weights = load_model(checkpoint, torch.float32), Weights([file])
+    model = load_model(checkpoint, torch.float32)
+    _set_matrices(model, Weights([file]))
+    return TorchEngine(model, threads=threads, batch_pairs=8, batch_tokens=4096)
+
+
+@apart
+def _set_matrices(model: PreTrainedModel, weights: Weights) -> None:
+    """Put an artifact's matrices into their places in a model."""
     with _fastest_engine():
         for name in [name.removesuffix(".scales") for name in weights if name.endswith(".scales")]:
             parent, _, child = name.rpartition(".")
             linear = model.get_submodule(name)
             setattr(model.get_submodule(parent), child, _dynamic(linear, weights[name], weights[f"{name}.scales"]))
-    return TorchEngine(model, threads=threads, batch_pairs=8, batch_tokens=4096)
 
 
 def _tensors(checkpoint: Checkpoint) -> tuple[int, Tensors]:

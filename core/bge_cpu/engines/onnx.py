@@ -25,6 +25,7 @@ from bge_cpu.engines import Cancelled, TokenizedPair
 from bge_cpu.engines.packing import pack, share_runs
 from bge_cpu.graph import build
 from bge_cpu.graph.linear import Float32
+from bge_cpu.machine.forks import keep_in_forks
 from bge_cpu.machine.pool import FairPool
 
 
@@ -135,4 +136,6 @@ class OnnxEngine:
         for name, value in self._values.items():
             options.add_initializer(name, value)
         with self._weights.released_meanwhile() if self._prepack else contextlib.nullcontext():
-            return onnxruntime.InferenceSession(self._model, options, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(self._model, options, providers=["CPUExecutionProvider"])
+        keep_in_forks(session)  # its end waits for its threads
+        return session

@@ -42,7 +42,7 @@ def _table(report: Report) -> Table:
             Text(f"{found.mean:.4f}", style="bold" if _is_best(report, system, name) else "")
             for name, found in system.measures.items()
         ]
-        view.add_row(system.name, *cells, time_in_words(system.seconds_per_query))
+        view.add_row(Text(system.name), *cells, time_in_words(system.seconds_per_query))
     return view
 
 

@@ -3,6 +3,7 @@
 import math
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 
 from bge_cpu.machine.cgroup import cgroups
@@ -20,6 +21,16 @@ def available_cpus(root: Path = Path("/")) -> int:
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cgroup_quota(root)
     return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
+
+
+def omp_threads(environ: Mapping[str, str] = os.environ) -> int | None:
+    """The number of threads that OMP_NUM_THREADS asks programs to use; None where it does not.
+
+    >>> omp_threads({"OMP_NUM_THREADS": "4,2"}), omp_threads({"OMP_NUM_THREADS": "many"})
+    (4, None)
+    """
+    first = environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if first.isdecimal() and len(first) < 10 and int(first) else None
 
 
 def cgroup_quota(root: Path = Path("/")) -> float | None:

@@ -1,10 +1,12 @@
 """A pool of threads that calls share fairly: a short call is not held up by a long one that came first."""
 
+import atexit
 import os
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
 from typing import Any, Protocol, TypeVar
 
 Item = TypeVar("Item")
@@ -18,7 +20,7 @@ class Helpers(Protocol):
     """What threads without an item of their own do while others are at theirs."""
 
     def begin(self) -> None:
-        """A thread has taken an item, and those that help may have something to do until it calls `end`."""
+        """A thread has taken an item: there may be something to help with until `end`."""
 
     def end(self) -> None:
         """The item is done."""
@@ -27,7 +29,7 @@ class Helpers(Protocol):
         """What an idle thread does next: it helps until no item is under way, or until a later `recall`."""
 
     def recall(self) -> None:
-        """There are items again: send the threads that help back."""
+        """There are items again, or the process ends: send the threads that help back."""
 
 
 class FairPool:
@@ -37,8 +39,9 @@ class FairPool:
     by order of arrival would let it wait for all 1,000.
 
     The threads start with the first call and end when the pool is collected. They do not keep the process alive, and
-    calls from threads that outlive the main one are served as any other. A forked process has none of the threads, so
-    no call may be made there; collecting the pool and exiting do no harm.
+    calls from threads that outlive the main one are served as any other. At its exit the process waits for the items
+    under way, since compiled code must not be torn down while it runs. A forked process has none of the threads, so no
+    call may be made there; collecting the pool and exiting do no harm.
 
     Args:
         threads: How many items run at once.
@@ -72,7 +75,11 @@ class FairPool:
         call = _Call(function, items)
         if items:
             self._queue.add(call, self._start)
-            call.wait(watch)
+            try:
+                call.wait(watch)
+            except BaseException:  # of an item, or of this thread's own, which was interrupted
+                self._queue.drop(call)
+                raise
         return call.results
 
     def _start(self) -> None:
@@ -82,6 +89,7 @@ class FairPool:
             for number in range(self._threads):
                 thread = threading.Thread(target=_work, args=(self._queue,), name=f"{self._name}-{number}", daemon=True)
                 thread.start()
+                _THREADS[thread] = self._queue
 
 
 class _Call:
@@ -125,6 +133,14 @@ class _Call:
         self._left -= len(self._items) - self._next
         self._next = len(self._items)
 
+    def cancel(self) -> None:
+        """Begin no more items, and let the call fail if there were any. The caller holds the queue's lock."""
+        if self._next < len(self._items):
+            self._error = self._error or CancelledError("the process ends")
+            self.drop()
+            if not self._left:
+                self._done.set()
+
     def wait(self, watch: Callable[[], None] | None) -> None:
         """Wait until no item is under way, and raise the first error."""
         while not self._done.wait(None if watch is None else _WATCHED):
@@ -151,9 +167,9 @@ class _Queue:
         with self._changed:
             start()
             self._calls.append(call)
-            if self._helpers:
-                self._helpers.recall()
-            self._changed.notify_all()
+            if self._closed:
+                call.cancel()
+            self._wake()
 
     def close(self, process: int) -> None:
         """Let the threads end. A forked process has none, and there the lock may stay held for ever."""
@@ -161,7 +177,25 @@ class _Queue:
             return
         with self._changed:
             self._closed = True
-            self._changed.notify_all()
+            self._wake()
+
+    def drop(self, call: _Call) -> None:
+        with self._changed:
+            call.drop()
+
+    def cancel(self) -> None:
+        """Let the threads end, and with them all calls."""
+        with self._changed:
+            self._closed = True
+            for call in self._calls:
+                call.cancel()
+            self._wake()
+
+    def _wake(self) -> None:
+        """Let every thread look again at what there is to do. The caller holds the lock."""
+        if self._helpers:
+            self._helpers.recall()
+        self._changed.notify_all()
 
     def take(self) -> tuple[_Call, int] | Callable[[], None] | None:
         """The next call's next item, waited for; or what to help with meanwhile; None once the queue is closed."""
@@ -199,3 +233,21 @@ def _work(queue: _Queue) -> None:
         call, index = taken
         queue.finished(call, call.run(index))
         del taken, call  # else an idle thread would keep the last call's items alive
+
+
+_THREADS: "weakref.WeakKeyDictionary[threading.Thread, _Queue]" = weakref.WeakKeyDictionary()
+"""All threads of all pools of this process."""
+
+
+def _end() -> None:
+    """At the process's exit, wait for the items under way; none is begun any more."""
+    threads = list(_THREADS.items())
+    for _, queue in threads:
+        queue.cancel()
+    for thread, _ in threads:
+        thread.join()
+
+
+atexit.register(_end)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_THREADS.clear)

@@ -1,22 +1,21 @@
-"""The gate: how far INT8 scores stray from float32's on the probe, measured once per artifact in a child process.
+"""The gate: how far INT8 scores stray from float32's on the probe, measured once per artifact."""
 
-Run as `python -m bge_cpu.quantization.fidelity`, this module is that child: both engines' memory goes with it.
-"""
-
+import contextlib
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bge_cpu.errors import ArtifactError, FidelityError
+from bge_cpu.errors import FidelityError, warn
+from bge_cpu.quantization.cache import FIDELITY, locked
+from bge_cpu.quantization.manifest import checked, read_json, read_manifest
+from bge_cpu.quantization.sharing import share
 
 Logits = NDArray[np.float32]
-
-_FILE = "fidelity.json"
 
 
 @dataclass(frozen=True)
@@ -28,12 +27,14 @@ class Fidelity:
         rmse: Root of the mean squared difference, in logits.
         largest: The largest difference, in logits.
         pairs: How many pairs were compared.
+        artifact: The digest of the tensors that were measured, as in the artifact's manifest.
     """
 
     spearman: float
     rmse: float
     largest: float
     pairs: int
+    artifact: str = ""
 
 
 def gate(
@@ -41,7 +42,8 @@ def gate(
 ) -> Fidelity | None:
     """Refuse an artifact whose Spearman correlation with float32 on the probe is below `min_fidelity`.
 
-    The figures are worked out at the first call and kept in the artifact.
+    The figures are worked out at the first call, by one process while the others wait, and kept in the artifact. Where
+    they cannot be kept, a warning says so, and every process works them out for itself.
 
     Args:
         artifact: Its folder.
@@ -51,14 +53,10 @@ def gate(
 
     Raises:
         FidelityError: The correlation is too low.
-        ArtifactError: The figures could not be kept.
     """
     if min_fidelity is None:
         return None
-    found = read(artifact)
-    if found is None:
-        found = compare(*measure())
-        _keep(found, artifact)
+    found = read(artifact) or _measured_once(artifact, measure)
     if not found.spearman >= min_fidelity:
         raise FidelityError(
             f"{what} ranks too unlike float32: Spearman {found.spearman:.4f} on {found.pairs} "
@@ -69,11 +67,13 @@ def gate(
 
 
 def read(artifact: Path) -> Fidelity | None:
-    """The figures kept in an artifact, if they were measured and can be read."""
+    """The figures kept in an artifact; None where they were not measured, cannot be read or are another artifact's."""
     try:
-        return Fidelity(**json.loads((artifact / _FILE).read_text()))
-    except (OSError, ValueError, TypeError):
+        manifest, found = read_manifest(artifact), checked(Fidelity, read_json(artifact / FIDELITY))
+    except OSError:
         return None
+    ours = isinstance(found, Fidelity) and manifest is not None and found.artifact == manifest.sha256
+    return found if ours else None
 
 
 def compare(reference: Logits, logits: Logits) -> Fidelity:
@@ -102,10 +102,34 @@ def _ranks(values: Logits) -> NDArray[np.float64]:
     return middles[inverse]
 
 
-def _keep(found: Fidelity, artifact: Path) -> None:
-    temporary = artifact / f".{_FILE}"
+def _measured_once(artifact: Path, measure: Callable[[], tuple[Logits, Logits]]) -> Fidelity:
+    """The figures, worked out and kept under the artifact's lock, unless another process was faster."""
+    with contextlib.ExitStack() as stack:
+        why = ""
+        try:
+            stack.enter_context(locked(artifact))
+        except OSError as error:  # a cache that cannot be written
+            why = error.strerror or str(error)
+        found = read(artifact)
+        if found is None:
+            manifest = read_manifest(artifact)
+            found = replace(compare(*measure()), artifact=manifest.sha256 if manifest else "")
+            why = why or _keep(found, artifact)
+            if why:
+                warn(
+                    f"the fidelity of {artifact} cannot be kept ({why}); every process will measure it anew: "
+                    "load it once with a cache_dir that can be written"
+                )
+        return found
+
+
+def _keep(found: Fidelity, artifact: Path) -> str:
+    """Keep the figures in the artifact; what hinders that, or ""."""
+    temporary = artifact / f".{FIDELITY}"
     try:
-        temporary.write_text(json.dumps(asdict(found)))
-        temporary.replace(artifact / _FILE)
+        temporary.write_text(json.dumps(asdict(found)), encoding="utf-8")
+        share(temporary)
+        temporary.replace(artifact / FIDELITY)
     except OSError as error:
-        raise ArtifactError(f"the fidelity of {artifact} could not be kept: {error.strerror}") from error
+        return error.strerror or str(error)
+    return ""

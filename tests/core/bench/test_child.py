@@ -1,7 +1,5 @@
 """The child process of a measurement: which engines it times, over pairs of which length."""
 
-import io
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -36,10 +34,8 @@ def test_each_number_of_threads_is_measured_with_an_engine_of_as_many(monkeypatc
             return super().score(pairs, **options)
 
     monkeypatch.setattr(child, "Reranker", Counting)
-    answers = io.StringIO()
     task = {"mode": "onnx", "options": {"model": MINI}, "lengths": [16, 32], "threads": [1, 2, 4], "seconds": 0}
-    child.measure(task | {"runs": 1}, answers)
-    told = [json.loads(line) for line in answers.getvalue().splitlines()]
+    told = list(child.answers(task | {"runs": 1}))
     assert [(point["point"], point.get("at")) for point in told] == [
         *(("load_seconds", None), ("length", 16), ("length", 32), ("peak_gb", None)),
         *(("threads", 4), ("threads", 2), ("threads", 1)),

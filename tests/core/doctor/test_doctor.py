@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from bge_cpu.engines import MODES
+from bge_cpu.quantization.manifest import Manifest
 from tests.core.doctor.looking import V2_M3, look
 from tests.machines import VNNI, linux
 
@@ -20,8 +22,9 @@ def test_a_good_machine_runs_every_mode(tmp_path: Path, tiny_xlmr: Path, mode: s
 
 
 def test_an_artifact_that_is_built_needs_no_memory_for_building(tmp_path: Path) -> None:
-    manifest = {"cache/a-onnx-int8-0/manifest.json": json.dumps({"mode": "onnx-int8", "model": V2_M3})}
-    checks = look(linux(tmp_path, gb=1.5, files=manifest))
+    manifest = Manifest(V2_M3, "onnx-int8", 1, "exact", checkpoint="", weights={}, size=0, sha256="")
+    files = {f"cache/{manifest.folder}/manifest.json": json.dumps(asdict(manifest))}
+    checks = look(linux(tmp_path, gb=1.5, files=files))
     assert checks["memory"].status == "ok"
     assert checks["INT8 cache"].meaning == "the INT8 artifact is built"
 

@@ -77,7 +77,8 @@ def test_the_safetensors_library_reads_an_artifact(tiny_xlmr: Path, tmp_path: Pa
 def test_another_checkpoint_is_another_artifact(tiny_xlmr: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(tiny_xlmr, tmp_path / "copy"))
     load(copy, tmp_path / "cache")
-    os.utime(copy / "model.safetensors", ns=(0, 0))
+    with (copy / "tokenizer.json").open("a") as stream:
+        stream.write("\n")
     load(copy, tmp_path / "cache")
     assert len(artifacts(tmp_path / "cache")) == 2
 
@@ -118,8 +119,9 @@ def test_many_processes_at_once_build_one(tiny_xlmr: Path, tmp_path: Path, proce
     children = [start(tiny_xlmr, tmp_path) for _ in range(processes)]
     outputs = [child.communicate(timeout=120) for child in children]
     assert [child.returncode for child in children] == [0] * processes, outputs
-    assert {out for out, _ in outputs} == {outputs[0][0]}
-    assert outputs[0][0].splitlines()[1] == "[]"
+    told = [out.splitlines() for out, _ in outputs]
+    assert {scores for scores, _ in told} == {told[0][0]}
+    assert all(said == "[]" or said.startswith("['waiting for another process that builds") for _, said in told)
     only_artifact(tmp_path)
 
 
@@ -163,7 +165,7 @@ def test_a_read_only_cache_works_without_and_says_so(tiny_xlmr: Path, tmp_path: 
     expected = load(tiny_xlmr, tmp_path / "elsewhere")
     cache = mount(tmp_path / "readonly", "ro")
     try:
-        with pytest.warns(UserWarning, match=r"cannot be written \(Read-only file system\); building the artifact for"):
+        with pytest.warns(UserWarning, match=r"cannot be used \(Read-only file system\); building the artifact for"):
             assert load(tiny_xlmr, cache) == expected
     finally:
         subprocess.run(["umount", str(cache)], check=True)
@@ -171,7 +173,7 @@ def test_a_read_only_cache_works_without_and_says_so(tiny_xlmr: Path, tmp_path: 
 
 def test_a_cache_that_is_a_file_works_without_and_says_so(tiny_xlmr: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.warns(UserWarning, match="cannot be written"):
+    with pytest.warns(UserWarning, match="cannot be used"):
         assert load(tiny_xlmr, tmp_path / "file") == load(tiny_xlmr, tmp_path / "elsewhere")
 
 

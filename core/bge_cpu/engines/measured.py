@@ -1,11 +1,6 @@
-"""Run as `python -m bge_cpu.engines`: the child process in which the gate's two engines run, one after the other.
+"""What the gate's child process does: run both engines over the probe, the float32 reference and then the artifact."""
 
-It is told on stdin which INT8 mode and artifact to run over which pairs, and writes two lists to stdout as JSON: the
-logits of the mode's float32 reference, and the artifact's.
-"""
-
-import json
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +10,8 @@ from bge_cpu.checkpoint import Checkpoint
 from bge_cpu.engines import REFERENCES, TokenizedPair, engine_module
 
 
-def measure(task: dict[str, Any]) -> tuple[list[float], list[float]]:
-    """The reference's logits and the artifact's."""
+def answers(task: dict[str, Any]) -> Iterator[tuple[list[float], list[float]]]:
+    """One answer: the reference's logits and the artifact's."""
     files: dict[str, Any] = task["checkpoint"]
     files |= {"folder": Path(files["folder"]), "weights": tuple(map(Path, files["weights"]))}
     checkpoint, threads = Checkpoint(**files), task["threads"]
@@ -25,8 +20,4 @@ def measure(task: dict[str, Any]) -> tuple[list[float], list[float]]:
     expected = reference.logits(pairs).tolist()
     del reference  # so that the two are never in memory together
     engine = engine_module(task["mode"]).from_file(checkpoint, Path(task["artifact"]), threads=threads)
-    return expected, engine.logits(pairs).tolist()
-
-
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(measure(json.load(sys.stdin))))
+    yield expected, engine.logits(pairs).tolist()
