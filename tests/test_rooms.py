@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "documents": {"path", "errors"},
     "evaluation": {"path", "quantization", "errors", "extras"},
     "bench": {"path", "engines", "quantization", "machine", "errors"},
-    "doctor": {"engines", "checkpoint", "quantization", "machine", "errors"},
+    "doctor": {"engines", "kernels", "checkpoint", "quantization", "machine", "errors"},
     "cli": {
         *("path", "export", "evaluation", "bench", "doctor"),
         *("engines", "checkpoint", "quantization", "machine", "errors"),

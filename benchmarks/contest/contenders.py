@@ -39,6 +39,7 @@ BUILDS = {
     "export": Build("onnx-export", "export"),
     "ort-int8": Build("onnx-export", "ort_int8", "export"),
     "openvino-int8": Build("sentence-transformers-openvino", "sentence_transformers_openvino"),
+    "native-int8": Build("bge-cpu", "bge_cpu"),
     "onnx-int8": Build("bge-cpu", "bge_cpu"),
     "int8": Build("bge-cpu-torch", "bge_cpu"),
 }
@@ -46,6 +47,7 @@ BASELINE = "article-fp32"
 CONTENDERS = {  # in the order in which they are loaded, so that rivals share a group
     "article-fp32": Contender("article", "article", note="PyTorch, batches of 8 in the given order"),
     "article-int8": Contender("article", "article", note="PyTorch's dynamic INT8 of every linear layer, batches of 8"),
+    "native-int8": Contender("bge-cpu", "bge_cpu", "native-int8"),
     "onnx-int8": Contender("bge-cpu", "bge_cpu", "onnx-int8"),
     "onnx": Contender("bge-cpu", "bge_cpu"),
     "openvino-int8": Contender(

@@ -58,7 +58,7 @@ def show(results: dict[str, Any]) -> None:
 def ceilings(results: dict[str, Any]) -> list[str]:
     """How much of the machine's best products our modes reach on the first work."""
     lines = []
-    for kind, mode in (("int8", "onnx-int8"), ("fp32", "onnx")):
+    for kind, mode in (("int8", "native-int8"), ("int8", "onnx-int8"), ("fp32", "onnx")):
         found = results["contenders"].get(mode, {"works": {}})["works"].get("a")
         if found and results["gemm"]:
             rate, best = found["gops"], results["gemm"][kind]

@@ -11,6 +11,7 @@ from huggingface_hub import constants
 
 from bge_cpu.doctor import hardware, places, software
 from bge_cpu.doctor.check import OK, PROBLEM, WARNING, Check
+from bge_cpu.kernels.library import available
 from bge_cpu.machine.cpu import available_cpus, cgroup_quota, features, int8_class
 from bge_cpu.machine.memory import memory
 
@@ -49,6 +50,7 @@ def examine(
     return [
         hardware.processor(features(root), platform.machine() if machine is None else machine),
         hardware.int8(mode, int8_class(root)),
+        hardware.native(mode, available()),
         hardware.bf16(mode, features(root)),
         hardware.cores(threads, cgroup_quota(root)),
         hardware.room(mode, model, memory(root), built=built),

@@ -15,6 +15,7 @@ from bge_cpu.doctor.check import (
     listed,
 )
 from bge_cpu.engines import INT8_MODES, MODES
+from bge_cpu.kernels.library import Kernels
 from bge_cpu.machine.cpu import NATIVE_BF16
 from bge_cpu.machine.memory import Memory
 
@@ -42,9 +43,18 @@ def int8(mode: str, kind: str) -> Check:
         "INT8",
         WARNING if mode in INT8_MODES else OK,
         "products saturate: no VNNI, no AMX",
-        f"{modes}: weights keep to 7 bits (reduced range), so scores stray a little further; slower than with VNNI",
+        f"{modes}: weights keep to fewer bits (reduced range), so scores stray a little further; slower than with VNNI",
         "if the scores matter more than the speed: mode onnx" if mode in INT8_MODES else "",
     )
+
+
+def native(mode: str, kernels: Kernels | None) -> Check:
+    """Whether mode native-int8 runs, and on which of its kernels."""
+    if kernels is not None:
+        return Check("native kernels", OK, kernels.name, f"native-int8: runs, on artifacts of class {kernels.kind}")
+    found, meaning = "none that run here", "native-int8: cannot run; onnx-int8 is the default in its place"
+    remedy = "install a wheel for this platform, or install from source with a C compiler (CC, cc, gcc, clang)"
+    return Check("native kernels", PROBLEM if mode == "native-int8" else OK, found, meaning, remedy)
 
 
 def bf16(mode: str, flags: frozenset[str]) -> Check:

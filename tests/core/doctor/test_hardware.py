@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from bge_cpu.doctor.hardware import native
+from bge_cpu.kernels.library import Kernels
 from tests.core.doctor.looking import V2_M3, look
 from tests.machines import ARM, AVX2, MEMINFO, VNNI, linux
 
@@ -43,6 +45,14 @@ def test_processor(tmp_path: Path, cpuinfo: str, machine: str, status: str, mean
     check = look(linux(tmp_path, cpuinfo), machine=machine)["CPU"]
     assert check.status == status
     assert meaning in check.meaning
+
+
+def test_kernels_that_run_are_named_and_missing_ones_have_a_remedy(tmp_path: Path) -> None:
+    kernels = Kernels("avx2", "avx2", run_here=True, address=0)
+    assert native("native-int8", kernels).found == "avx2"
+    assert native("onnx", None).status == "ok"
+    missing = native("native-int8", None)
+    assert missing.status == "problem" and "C compiler" in missing.remedy
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import bge_cpu
 from bge_cpu.machine import children
 
 NOISY = """
@@ -82,7 +83,7 @@ def test_the_gate_runs_no_planted_code(isolated: bool, tiny_xlmr: Path, tmp_path
 def test_a_child_is_as_isolated_as_its_parent(noisy: str, tmp_path: Path) -> None:
     script = f"""
 import sys
-sys.path[:0] = {[str(tmp_path / "modules"), *sys.path]}
+sys.path[:0] = {[str(tmp_path / "modules"), str(Path(bge_cpu.__file__).parents[1]), *sys.path]}
 from bge_cpu.machine import children
 (found,) = children.answers("noisy_child", [1])
 print(found["isolated"], found["site"])
