@@ -34,14 +34,16 @@ test-fast: .venv/.dev
 	$(BIN)/pytest -m 'not (model or hub or slow)' --ignore=tests/training
 
 # The kernels' tests once more: under sanitizers, and with the instructions that this machine lacks in emulation (needs
-# Debian's libsimde-dev). Python itself is not built for the sanitizer, so its library is loaded first.
+# Debian's libsimde-dev; slow, hence fewer examples). Python itself is not built for the sanitizers, so their libraries
+# are loaded first.
 NATIVE_TESTS = $(BIN)/python -m pytest tests/native --confcutdir tests/native -q --ignore tests/native/test_packaging.py
 test-native: .venv/.dev
 	$(PYTHON) native/build.py build/native/sanitized.so --sanitize address,undefined
 	BGE_KERNELS_LIBRARY=$$PWD/build/native/sanitized.so ASAN_OPTIONS=detect_leaks=0 \
 		LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" $(NATIVE_TESTS)
-	$(PYTHON) native/build.py build/native/emulated.so --emulated
-	BGE_KERNELS_LIBRARY=$$PWD/build/native/emulated.so $(NATIVE_TESTS)
+	$(PYTHON) native/build.py build/native/emulated.so --emulated --sanitize address
+	BGE_KERNELS_LIBRARY=$$PWD/build/native/emulated.so BGE_TEST_EXAMPLES=8 ASAN_OPTIONS=detect_leaks=0 \
+		LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" $(NATIVE_TESTS)
 	$(PYTHON) native/build.py build/native/threads.so --sanitize thread
 	$(CC) -std=c11 -g -fsanitize=thread -o build/native/threads tests/native/threads.c build/native/threads.so -lm -lpthread
 	LD_LIBRARY_PATH=build/native build/native/threads

@@ -1,6 +1,7 @@
 """Every kernel file that runs here against serial.c: whole numbers exactly, floats within a stated bound."""
 
 import ctypes
+import os
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +14,9 @@ from bge_cpu.kernels.pack import CLASSES, pack_matrix, unpack_matrix
 from tests.native.models import attention, gelu, serial_of
 
 some = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=int(os.environ.get("BGE_TEST_EXAMPLES", "25")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 seeds = st.integers(0, 2**32 - 1)
 magnitudes = st.sampled_from([0.0, 1e-38, 1e-20, 1e-3, 1.0, 100.0, 1e4, 1e20])
