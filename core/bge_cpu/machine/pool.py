@@ -166,6 +166,7 @@ class _Queue:
                     if index is not None:
                         self._calls.append(call)
                         return call, index
+                    del call  # else a thread that waits here would keep it, and all that its function holds, alive
                 if self._closed:
                     return None
                 self._changed.wait()
