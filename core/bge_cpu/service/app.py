@@ -183,6 +183,10 @@ def _explain_errors(app: FastAPI) -> None:
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         return told(request, explain(error.errors(), request.headers.get("content-type", "")))
 
+    @app.exception_handler(Exception)
+    async def broken(request: Request, error: Exception) -> JSONResponse:  # which the guard sees, too, and logs
+        return told(request, Refused(500, "internal error"))
+
     @app.exception_handler(HTTPException)
     async def failed(request: Request, error: HTTPException) -> JSONResponse:
         known = {400: "the body is not JSON in UTF-8", 404: "no such path", 405: "no such method here"}

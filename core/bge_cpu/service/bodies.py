@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag
+from pydantic_core import PydanticCustomError
 
 from bge_cpu.service.refused import Refused, too_large
 from bge_cpu.service.settings import Limits
@@ -16,7 +17,18 @@ _EXAMPLE_DOCUMENTS: list[JsonValue] = [
     "胰岛素注射是控制血糖的重要手段之一,需遵医嘱使用。",
 ]
 
-Query = Annotated[str, Field(pattern=r"\S", description="What is asked.")]
+
+def _encodable(text: str) -> str:
+    """A text that UTF-8 can hold; pydantic lets lone surrogates through where a type is one of several."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise PydanticCustomError("string_unicode", "a lone surrogate") from None
+    return text
+
+
+PlainText = Annotated[str, AfterValidator(_encodable)]
+Query = Annotated[PlainText, Field(pattern=r"\S", description="What is asked.")]
 
 
 class TextDocument(BaseModel):
@@ -24,7 +36,7 @@ class TextDocument(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    text: str
+    text: PlainText
 
 
 class _Body(BaseModel):
@@ -59,7 +71,7 @@ class CohereBody(_Body):
         json_schema_extra={"examples": [{"query": _EXAMPLE_QUERY, "documents": _EXAMPLE_DOCUMENTS, "top_n": 2}]},
     )
 
-    documents: list[str | TextDocument] = Field(min_length=1, description="Texts, or objects with a `text`.")
+    documents: list[PlainText | TextDocument] = Field(min_length=1, description="Texts, or objects with a `text`.")
     model: str | None = Field(default=None, max_length=200, pattern=_MODEL_NAME)
     top_n: int | None = Field(default=None, ge=1, description="How many results; all by default.")
     return_documents: bool | None = Field(default=None, description="Whether results carry their text.")
@@ -86,7 +98,7 @@ class TeiBody(_Body):
         json_schema_extra={"examples": [{"query": _EXAMPLE_QUERY, "texts": _EXAMPLE_DOCUMENTS}]},
     )
 
-    texts: list[str] = Field(min_length=1)
+    texts: list[PlainText] = Field(min_length=1)
     raw_scores: bool = Field(default=False, description="Raw logits instead of 0..1.")
     return_text: bool = Field(default=False, description="Whether results carry their text.")
     truncate: bool | None = Field(
@@ -122,15 +134,21 @@ def explain(errors: Sequence[Any], content_type: str) -> Refused:
     first = errors[0]
     if first["type"] == "json_invalid":
         return Refused(400, f"the body is not JSON (at character {first['loc'][-1]})")
-    where = [part for part in first["loc"] if part not in ("body", "cohere", "tei", "str", "TextDocument")]
+    where = [
+        part
+        for part in first["loc"]
+        if part not in ("body", "cohere", "tei", "str", "TextDocument") and not str(part).startswith("function-")
+    ]
     if not where:
         if "json" not in content_type:
             return Refused(422, "the body is a JSON object, sent as Content-Type: application/json")
         return Refused(422, "the body is a JSON object with query and documents (or texts)")
     place = ".".join(str(part) for part in where)
-    message = "no text: a lone surrogate" if first["type"] == "string_unicode" else _plain(first)
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return Refused(422, f"{place}: {message}{more}")
+    if first["type"] == "string_unicode":
+        return Refused(422, f"{place} is no text: it holds a lone surrogate")
+    if where[0] == "documents" and len(where) > 1:
+        return Refused(422, f"{place} is neither a text nor an object with a text")
+    return Refused(422, f"{place} {_plain(first)}")
 
 
 def _plain(error: Any) -> str:
@@ -138,4 +156,4 @@ def _plain(error: Any) -> str:
         return "is missing"
     if error["type"] == "string_pattern_mismatch":
         return "is empty" if error["loc"][-1] == "query" else "is no plain name"
-    return str(error["msg"]).replace("Input should be", "it should be")
+    return str(error["msg"]).replace("Input should", "should")

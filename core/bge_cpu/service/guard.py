@@ -17,13 +17,14 @@ from bge_cpu.service import logs
 from bge_cpu.service.keys import Keys
 from bge_cpu.service.metrics import Metrics
 from bge_cpu.service.refused import Refused, overloaded, too_large
+from bge_cpu.service.settings import Limits
 from bge_cpu.service.work import Gone
 
 OPEN = frozenset({"/", "/page.css", "/page.js", "/icon.svg", "/health", "/ready", "/openapi.json"})
 """Paths that need no key."""
 
 BODY_SECONDS = 20.0
-"""How long a body may take to arrive."""
+"""How long a body may take to arrive, or the request's whole time where that is shorter."""
 
 _BODIES = 16  # of the largest size, held at once
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -58,7 +59,7 @@ class Guard:
         app: The application.
         endpoints: The paths that it has.
         keys: Who may come in.
-        max_body: Bytes per body.
+        limits: How large a body may be, and how long it may take.
         metrics: Where figures go.
         log_texts: Whether the log may hold texts of requests.
     """
@@ -69,14 +70,15 @@ class Guard:
         *,
         endpoints: Collection[str],
         keys: Keys,
-        max_body: int,
+        limits: Limits,
         metrics: Metrics,
         log_texts: bool,
     ) -> None:
         self._app = app
         self._endpoints = frozenset(endpoints)
         self._keys = keys
-        self._max_body = max_body
+        self._max_body = limits.max_body
+        self.body_seconds = min(BODY_SECONDS, limits.timeout)
         self._metrics = metrics
         self._log_texts = log_texts
         self._held = 0  # bytes of bodies in memory
@@ -190,7 +192,7 @@ class _Body:
         length = headers.get(b"content-length", b"0")
         self._guard.check_size(int(length) if length.isdigit() else 0)
         try:
-            await asyncio.wait_for(self._read(), BODY_SECONDS)
+            await asyncio.wait_for(self._read(), self._guard.body_seconds)
         except asyncio.TimeoutError:
             raise Refused(408, "the body came too slowly", headers={"Connection": "close"}) from None
         self._left = True

@@ -84,7 +84,7 @@ class Resident:
             app,
             endpoints=[str(getattr(route, "path", "")) for route in app.routes],
             keys=keys,
-            max_body=settings.limits.max_body,
+            limits=settings.limits,
             metrics=metrics,
             log_texts=settings.log_texts,
         )

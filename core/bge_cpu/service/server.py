@@ -90,7 +90,17 @@ def _leave(number: int, frame: Any) -> None:
 
 
 class _Supervisor(Multiprocess):
-    """uvicorn's, with two additions: it stops listening itself, and forgets what a dead worker held."""
+    """uvicorn's, but quick to notice that a worker is gone, and it stops listening itself."""
+
+    def init_processes(self) -> None:
+        """Start the workers."""
+        super().init_processes()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close this process's copies of the workers' ends, else a dead worker looks like one that is busy."""
+        for process in self.processes:
+            process.child_conn.close()
 
     def terminate_all(self) -> None:
         """Stop listening, so that clients are turned away at once and not kept waiting, and tell the workers."""
@@ -99,12 +109,13 @@ class _Supervisor(Multiprocess):
             listener.close()
 
     def keep_subprocess_alive(self) -> None:
-        """Replace workers that died."""
+        """Replace workers that died, and forget what they held."""
         before: list[Process] = list(self.processes)
         super().keep_subprocess_alive()
         for process in before:
             if process not in self.processes and process.pid is not None:
                 metrics.forget(process.pid)
+        self._let_go()
 
 
 def _divided(settings: Settings) -> Settings:

@@ -29,7 +29,7 @@ function show(results, documents) {
     bar.style.width = `${100 * (score ?? 0)}%`;
     track.append(bar);
     measure.append(track, made("span", "score", score === null ? "–" : score.toFixed(4)));
-    const place = `line ${index + 1}` + (cut ? `, ${cut} tokens cut off` : "");
+    const place = `document ${index + 1}` + (cut ? `, ${cut} tokens cut off` : "");
     item.append(made("p", "text", documents[index]), measure, made("span", "place", place));
     return item;
   });
