@@ -112,6 +112,7 @@ def test_the_original_order_when_time_runs_out(client: httpx.Client) -> None:
     assert answer.headers["X-Rerank-Fallback"] == "true"
     assert answer.json()["fallback"] is True
     assert answer.json()["results"] == [{"index": index, "relevance_score": None} for index in range(3)]
+    wait(lambda: figure(client, "bge_cpu_queue_tokens") == 0)
     answer = client.post("/rerank", json={"query": "panda", "texts": documents, "timeout": 0.2, "fallback": True})
     assert answer.json() == [{"index": index, "score": None} for index in range(200)]
 

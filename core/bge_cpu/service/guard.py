@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bge_cpu.service import logs
 from bge_cpu.service.keys import Keys
 from bge_cpu.service.metrics import Metrics
+from bge_cpu.service.queue import Queue
 from bge_cpu.service.refused import Refused, overloaded, too_large
 from bge_cpu.service.settings import Limits
 from bge_cpu.service.work import Gone
@@ -59,6 +60,7 @@ class Guard:
         app: The application.
         endpoints: The paths that it has.
         keys: Who may come in.
+        queue: Asked whether there is room.
         limits: How large a body may be, and how long it may take.
         metrics: Where figures go.
         log_texts: Whether the log may hold texts of requests.
@@ -70,6 +72,7 @@ class Guard:
         *,
         endpoints: Collection[str],
         keys: Keys,
+        queue: Queue,
         limits: Limits,
         metrics: Metrics,
         log_texts: bool,
@@ -77,6 +80,7 @@ class Guard:
         self._app = app
         self._endpoints = frozenset(endpoints)
         self._keys = keys
+        self._queue = queue
         self._max_body = limits.max_body
         self.body_seconds = min(BODY_SECONDS, limits.timeout)
         self._metrics = metrics
@@ -95,6 +99,8 @@ class Guard:
         body = _Body(receive, self)
         try:
             self._check_key(record.endpoint, headers)
+            if record.endpoint.endswith("/rerank"):
+                self._queue.check()
             if scope["method"] not in ("GET", "HEAD"):
                 await body.read(headers)
             await self._app(scope, body.receive, answer.send)

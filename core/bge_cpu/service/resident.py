@@ -5,6 +5,7 @@ import contextlib
 import os
 import platform
 import signal
+import sys
 import warnings
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +25,7 @@ from bge_cpu.service.settings import Settings
 from bge_cpu.service.work import Work
 
 _PARENT_SECONDS = 2.0
+_SWITCH_SECONDS = 0.001  # a fifth of Python's: the event loop answers soon, however many threads have work to do
 
 
 class Resident:
@@ -65,6 +67,7 @@ class Resident:
     def _load(self) -> ASGIApp:
         """Load the model and put the application together; run a pair, so that the first request finds all warm."""
         settings = self._settings
+        sys.setswitchinterval(_SWITCH_SECONDS)
         warnings.simplefilter("ignore", UserWarning)  # truncation is told to the client, and counted
         keys = read_keys(settings.keys_file, os.environ)
         reranker = Reranker.load(**settings.load)
@@ -84,6 +87,7 @@ class Resident:
             app,
             endpoints=[str(getattr(route, "path", "")) for route in app.routes],
             keys=keys,
+            queue=queue,
             limits=settings.limits,
             metrics=metrics,
             log_texts=settings.log_texts,

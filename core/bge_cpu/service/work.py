@@ -1,6 +1,7 @@
 """A request's way through the queue to the reranker, with its deadline; what nobody waits for any more is dropped."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError as Cancelled
@@ -14,8 +15,10 @@ from bge_cpu.errors import BgeCpuError, InputError
 from bge_cpu.ranking import Ranked
 from bge_cpu.reranker import Reranker
 from bge_cpu.service.metrics import Metrics
-from bge_cpu.service.queue import REQUESTS, Queue
+from bge_cpu.service.queue import REQUESTS, Place, Queue
 from bge_cpu.service.refused import Refused
+
+_COUNTING = 2  # calls whose tokens are counted at once: it is Python's own work, and the event loop wants its turns
 
 
 class Gone(Exception):
@@ -67,9 +70,11 @@ class Work:
     """
 
     def __init__(self, reranker: Reranker, queue: Queue, metrics: Metrics) -> None:
-        self._reranker = reranker
+        self.reranker = reranker
+        self.metrics = metrics
+        self.counting = threading.Semaphore(_COUNTING)
         self._queue = queue
-        self._metrics = metrics
+        self._tokens_per_character = 0.3
         self._threads = ThreadPoolExecutor(REQUESTS, thread_name_prefix="bge-cpu-request")
 
     async def run(self, call: Call, request: Request, *, seconds: float, fallback: bool) -> Result:
@@ -85,11 +90,12 @@ class Work:
             Refused: No room, out of time, or the reranker failed.
             Gone: The client hung up.
         """
-        self._queue.enter()
-        self._metrics.queued_requests.inc()
-        job = _Job(call, self._reranker, self._queue, self._metrics)
+        place = self._queue.enter(self._estimate(call))
+        self.metrics.queued_requests.inc()
+        self.metrics.queued_tokens.inc(place.tokens)
+        job = _Job(call, place, self)
         future = self._threads.submit(job.run)
-        future.add_done_callback(lambda done: self._leave())
+        future.add_done_callback(lambda done: self._leave(place))
         answer = asyncio.wrap_future(future)
         gone = asyncio.create_task(_hung_up(request))
         both: set[asyncio.Future[Any]] = {answer, gone}
@@ -105,26 +111,37 @@ class Work:
             raise Gone
         if not fallback:
             raise Refused(504, f"no answer within {seconds:g} seconds", kind="timeout")
-        self._metrics.fallbacks.inc()
-        return Result(None, self._reranker.tokenizer.max_length)
+        self.metrics.fallbacks.inc()
+        return Result(None, self.reranker.tokenizer.max_length)
+
+    def learn(self, call: Call, tokens: int) -> None:
+        """Better the estimate of how many tokens a text has."""
+        characters = sum(len(call.query) + len(document) for document in call.documents)
+        self._tokens_per_character += 0.1 * (tokens / max(1, characters) - self._tokens_per_character)
+
+    def _estimate(self, call: Call) -> int:
+        """About how many tokens a call has; quick, so that a request that finds no room is told at once."""
+        most = self.reranker.tokenizer.max_length
+        lengths = (self._tokens_per_character * (len(call.query) + len(document)) for document in call.documents)
+        return int(sum(lengths) if call.long_documents == "windows" else sum(min(most, length) for length in lengths))
 
     def close(self) -> None:
         """Start no more calls."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _leave(self) -> None:
-        self._queue.leave()
-        self._metrics.queued_requests.dec()
+    def _leave(self, place: Place) -> None:
+        place.leave()
+        self.metrics.queued_requests.dec()
+        self.metrics.queued_tokens.dec(place.tokens)
 
 
 class _Job:
-    """One call in its thread: count the tokens, hold room for them, rank."""
+    """One call in its thread: count the tokens, rank."""
 
-    def __init__(self, call: Call, reranker: Reranker, queue: Queue, metrics: Metrics) -> None:
+    def __init__(self, call: Call, place: Place, work: Work) -> None:
         self._call = call
-        self._reranker = reranker
-        self._queue = queue
-        self._metrics = metrics
+        self._place = place
+        self._work = work
         self._came = time.monotonic()
         self._began: float | None = None
         self.dropped = False
@@ -136,16 +153,17 @@ class _Job:
             Refused: No room, a pair too long, or the reranker failed.
             concurrent.futures.CancelledError: The call was dropped.
         """
-        self._check_dropped()
-        result = self._counted()
+        with self._work.counting:
+            self._check_dropped()
+            result = self._counted()
         if result.truncated and self._call.refuse_long:
             raise Refused(422, f"{result.truncated} pairs are longer than {result.max_length} tokens")
-        with self._queue.hold(result.tokens):
-            self._metrics.queued_tokens.inc(result.tokens)
-            try:
-                result.ranking = self._ranked()
-            finally:
-                self._metrics.queued_tokens.dec(result.tokens)
+        estimate = self._place.tokens
+        self._place.count(result.tokens)
+        self._work.metrics.queued_tokens.inc(result.tokens - estimate)
+        self._work.learn(self._call, result.tokens)
+        result.ranking = self._ranked()
+        self._place.done = True
         self._measure(result)
         return result
 
@@ -153,8 +171,8 @@ class _Job:
         """How much work it is, exactly: tokenising once more costs about a hundredth of what the model takes."""
         call = self._call
         pairs = [(call.query, document) for document in call.documents]
-        result = Result(None, self._reranker.tokenizer.max_length)
-        for window in self._reranker.tokenizer.windows(pairs, whole=call.long_documents == "windows"):
+        result = Result(None, self._work.reranker.tokenizer.max_length)
+        for window in self._work.reranker.tokenizer.windows(pairs, whole=call.long_documents == "windows"):
             result.pairs += 1
             result.tokens += len(window.pair)
             result.truncated += window.pair.truncated_tokens > 0
@@ -165,7 +183,7 @@ class _Job:
     def _ranked(self) -> Sequence[Ranked]:
         call = self._call
         try:
-            return self._reranker.rank(
+            return self._work.reranker.rank(
                 call.query,
                 call.documents,
                 top_n=call.top_n,
@@ -189,7 +207,7 @@ class _Job:
             raise Cancelled("nobody waits for it any more")
 
     def _measure(self, result: Result) -> None:
-        metrics, now = self._metrics, time.monotonic()
+        metrics, now = self._work.metrics, time.monotonic()
         began = self._began or now
         metrics.wait.observe(began - self._came)
         metrics.compute.observe(now - began)
