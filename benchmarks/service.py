@@ -90,11 +90,11 @@ class Service:
 
     def memory(self, kind: str = "rss") -> float:
         """Megabytes of all its processes."""
-        return sum(getattr(process.memory_full_info(), kind) for process in self.family()) / 1e6
+        return float(sum(getattr(process.memory_full_info(), kind) for process in self.family())) / 1e6
 
     def cpu_seconds(self) -> float:
         """CPU time of all its processes."""
-        return sum(sum(process.cpu_times()[:2]) for process in self.family())
+        return float(sum(sum(process.cpu_times()[:2]) for process in self.family()))
 
 
 @contextmanager

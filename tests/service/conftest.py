@@ -1,25 +1,25 @@
 """One service for the tests that change nothing about it."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
-pytest.importorskip("fastapi", reason="needs the extra service")
-pytest.importorskip("uvicorn", reason="needs the extra service")
-pytest.importorskip("prometheus_client", reason="needs the extra service")
-
-from service.serving import Service, serving
+if TYPE_CHECKING:
+    from tests.service.serving import Service
 
 
 @pytest.fixture(scope="session")
-def service() -> Iterator[Service]:
+def service() -> "Iterator[Service]":
     """`mini` in the default mode, one process, JSON logs."""
+    from tests.service.serving import serving  # which skips a test module where the extra is missing
+
     with serving("--model", "mini", "--log-format", "json") as started:
         yield started
 
 
 @pytest.fixture
-def client(service: Service) -> Iterator[httpx.Client]:
+def client(service: "Service") -> Iterator[httpx.Client]:
     with service.client() as opened:
         yield opened

@@ -5,7 +5,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +13,12 @@ from pathlib import Path
 
 import httpx
 import psutil
+import pytest
+
+from tests.commands import COMMAND
+
+for package in ("fastapi", "uvicorn", "prometheus_client"):
+    pytest.importorskip(package, reason="needs the extra service")
 
 BASIC = "什么是人工智能?", ["苹果是一种水果,富含维生素C。", "人工智能是让机器模拟人类智能行为的技术。"]
 TRAP = (
@@ -33,7 +38,7 @@ class Service:
     """A running `bge-cpu serve`."""
 
     def __init__(self, *options: str, environ: dict[str, str] | None = None) -> None:
-        command = [sys.executable, "-c", "from bge_cpu.cli import main; main()", "serve", "--port", "0", *options]
+        command = [*COMMAND, "serve", "--port", "0", *options]
         self.process = subprocess.Popen(
             command, stderr=subprocess.PIPE, text=True, env=os.environ | (environ or {}), start_new_session=True
         )

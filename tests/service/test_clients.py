@@ -5,7 +5,8 @@ from typing import Any
 
 import httpx
 import pytest
-from service.serving import BASIC, SECONDS, TRAP, Service
+
+from tests.service.serving import BASIC, SECONDS, TRAP, Service
 
 pytestmark = [
     pytest.mark.model,

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from service.serving import Service, raw
 
 from bge_cpu.service import patience
+from tests.service.serving import Service, raw
 
 pytestmark = pytest.mark.model
 

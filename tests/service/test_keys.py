@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("starlette", reason="needs the extra service")
+
 from bge_cpu.errors import InputError
 from bge_cpu.service.keys import VARIABLE, Keys, read_keys
 

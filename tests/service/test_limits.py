@@ -6,9 +6,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from service.serving import SECONDS, Service, figure, long_documents, raw, serving, wait
 
 from bge_cpu.cli import main
+from tests.service.serving import SECONDS, Service, figure, long_documents, raw, serving, wait
 
 pytestmark = pytest.mark.model
 

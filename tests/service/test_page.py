@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from service.serving import Service
+
+from tests.service.serving import Service
 
 pytestmark = pytest.mark.model
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from service.serving import SECONDS, TRAP, Service, figure, long_documents, serving, wait
 
 from bge_cpu.machine.cpu import available_cpus
+from tests.service.serving import SECONDS, TRAP, Service, figure, long_documents, serving, wait
 
-pytestmark = [pytest.mark.model, pytest.mark.skipif(available_cpus() < 2, reason="needs two CPUs")]
+pytestmark = [pytest.mark.model, pytest.mark.slow, pytest.mark.skipif(available_cpus() < 2, reason="needs two CPUs")]
 
 _NOT_ACCEPTED = (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError)
 """What a client sees that comes when the socket is being closed."""

@@ -1,5 +1,7 @@
 import pytest
 
+pytest.importorskip("starlette", reason="needs the extra service")
+
 from bge_cpu.service.queue import Queue
 from bge_cpu.service.refused import Refused
 

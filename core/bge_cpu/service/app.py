@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import Body, Depends, FastAPI, Request
+from fastapi import Body, Depends, FastAPI, Header, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
@@ -20,7 +20,10 @@ from bge_cpu.service.refused import Refused
 from bge_cpu.service.settings import Limits
 from bge_cpu.service.work import Call, Result, Work
 
-TIMEOUT_HEADER = "x-request-timeout"
+Seconds = Annotated[
+    float | None,
+    Header(alias="X-Request-Timeout", gt=0, allow_inf_nan=False, description="As the body's `timeout`."),
+]
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": answers.Problem, "description": description}
@@ -60,20 +63,20 @@ def create(
         redoc_url=None,
     )
 
-    async def ranked(request: Request, body: CohereBody | TeiBody, texts: list[str], call: Call) -> Result:
+    async def ranked(request: Request, body: CohereBody | TeiBody, call: Call, header: float | None) -> Result:
         record: Record = request.scope["record"]
-        check_limits(body.query, texts, limits)
-        record.fields["documents"] = len(texts)
+        check_limits(call.query, call.documents, limits)
+        record.fields["documents"] = len(call.documents)
         if log_texts:
-            record.fields |= {"query": body.query, "texts": texts}
-        seconds = min(limits.timeout, body.timeout or math.inf, _header_seconds(request))
+            record.fields |= {"query": call.query, "texts": call.documents}
+        seconds = min(limits.timeout, body.timeout or math.inf, header or math.inf)
         result = await work.run(call, request, seconds=seconds, fallback=body.fallback)
         record.fields |= {"tokens": result.tokens, "truncated": result.truncated}
         if result.ranking is None:
             record.fields["fallback"] = True
         return result
 
-    async def for_cohere(request: Request, body: CohereBody, version: str) -> JSONResponse:
+    async def for_cohere(request: Request, body: CohereBody, header: float | None, version: str) -> JSONResponse:
         call = Call(
             body.query,
             body.texts,
@@ -81,11 +84,11 @@ def create(
             normalize=None if body.normalize == "none" else body.normalize,
             long_documents=body.long_documents,
         )
-        result = await ranked(request, body, body.texts, call)
+        result = await ranked(request, body, call, header)
         request_id = request.scope["record"].id
         return answers.cohere(body, result, request_id=request_id, model=str(info["model"]), version=version)
 
-    async def for_tei(request: Request, body: TeiBody) -> JSONResponse:
+    async def for_tei(request: Request, body: TeiBody, header: float | None) -> JSONResponse:
         call = Call(
             body.query,
             body.texts,
@@ -94,21 +97,21 @@ def create(
             refuse_long=body.truncate is False and body.long_documents == "truncate",
         )
         try:
-            return answers.tei(body, await ranked(request, body, body.texts, call))
+            return answers.tei(body, await ranked(request, body, call, header))
         except Refused as refused:
             if refused.status == 500:
                 raise Refused(424, refused.message, kind="internal") from refused
             raise
 
     @app.post("/v1/rerank", response_model=answers.CohereAnswer, responses=_PROBLEMS, dependencies=[_KEY])
-    async def rerank_v1(request: Request, body: CohereBody) -> Response:
+    async def rerank_v1(request: Request, body: CohereBody, seconds: Seconds = None) -> Response:
         """Rank documents: Cohere's version 1, and Jina."""
-        return await for_cohere(request, body, "1")
+        return await for_cohere(request, body, seconds, "1")
 
     @app.post("/v2/rerank", response_model=answers.CohereAnswer, responses=_PROBLEMS, dependencies=[_KEY])
-    async def rerank_v2(request: Request, body: CohereBody) -> Response:
+    async def rerank_v2(request: Request, body: CohereBody, seconds: Seconds = None) -> Response:
         """Rank documents: Cohere's version 2."""
-        return await for_cohere(request, body, "2")
+        return await for_cohere(request, body, seconds, "2")
 
     @app.post(
         "/rerank",
@@ -116,11 +119,11 @@ def create(
         responses=_TEI_PROBLEMS,
         dependencies=[_KEY],
     )
-    async def rerank(request: Request, body: Annotated[EitherBody, Body()]) -> Response:
+    async def rerank(request: Request, body: Annotated[EitherBody, Body()], seconds: Seconds = None) -> Response:
         """Rank documents: a body with `documents` as at /v1/rerank, one with `texts` as text-embeddings-inference."""
         if isinstance(body, TeiBody):
-            return await for_tei(request, body)
-        return await for_cohere(request, body, "1")
+            return await for_tei(request, body, seconds)
+        return await for_cohere(request, body, seconds, "1")
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -147,24 +150,6 @@ def create(
     page(app)
     _explain_errors(app)
     return app
-
-
-def _header_seconds(request: Request) -> float:
-    """What the header asks for; infinite where there is none.
-
-    Raises:
-        Refused: It is no positive number.
-    """
-    given = request.headers.get(TIMEOUT_HEADER)
-    if given is None:
-        return math.inf
-    try:
-        seconds = float(given)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise Refused(422, f"{TIMEOUT_HEADER} is a number of seconds above 0")
-    return seconds
 
 
 def _explain_errors(app: FastAPI) -> None:

@@ -137,7 +137,8 @@ def explain(errors: Sequence[Any], content_type: str) -> Refused:
     where = [
         part
         for part in first["loc"]
-        if part not in ("body", "cohere", "tei", "str", "TextDocument") and not str(part).startswith("function-")
+        if part not in ("body", "cohere", "tei", "str", "TextDocument", "header")
+        and not str(part).startswith("function-")
     ]
     if not where:
         if "json" not in content_type:
