@@ -108,3 +108,21 @@ def test_workers_end_with_their_supervisor(tiny_xlmr: Path) -> None:
         pair.process.kill()
         pair.process.wait(SECONDS)
         wait(lambda: not any(map(psutil.pid_exists, workers)))
+
+
+def test_workers_are_replaced_one_by_one_and_read_keys_anew(tiny_xlmr: Path, tmp_path: Path) -> None:
+    file, keys = tmp_path / "keys", ["the-first-of-our-keys", "the-second-of-our-keys"]
+    file.write_text(keys[0])
+    options = ("--model", str(tiny_xlmr), "--mode", "onnx", "--processes", "2", "--api-keys-file", str(file))
+    with serving(*options) as pair, pair.client() as client:
+
+        def status(key: str) -> int:
+            with pair.client(headers={"Authorization": f"Bearer {key}"}) as fresh:
+                return fresh.get("/info").status_code
+
+        assert [status(key) for key in keys] == [200, 401]
+        before = pair.workers()
+        file.write_text(keys[1])
+        pair.process.send_signal(signal.SIGHUP)
+        wait(lambda: client.get("/health").status_code == 200 and not set(pair.workers()) & set(before))
+        assert [status(key) for key in keys] == [401, 200]

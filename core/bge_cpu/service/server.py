@@ -13,7 +13,7 @@ from typing import Any
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors.multiprocess import Multiprocess, Process
+from uvicorn.supervisors.multiprocess import Multiprocess
 
 from bge_cpu.errors import BgeCpuError, InputError
 from bge_cpu.machine.cpu import available_cpus
@@ -90,7 +90,14 @@ def _leave(number: int, frame: Any) -> None:
 
 
 class _Supervisor(Multiprocess):
-    """uvicorn's, but quick to notice that a worker is gone, and it stops listening itself."""
+    """uvicorn's, but quick to notice that a worker is gone, and it stops listening itself.
+
+    On SIGHUP it replaces the workers one by one, each new one ready before an old one goes; they read API keys anew.
+    """
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        self._seen: set[int] = set()  # the workers that there were when they were last looked after
 
     def init_processes(self) -> None:
         """Start the workers."""
@@ -109,13 +116,13 @@ class _Supervisor(Multiprocess):
             listener.close()
 
     def keep_subprocess_alive(self) -> None:
-        """Replace workers that died, and forget what they held."""
-        before: list[Process] = list(self.processes)
+        """Replace workers that died, and forget what those held that are no more."""
         super().keep_subprocess_alive()
-        for process in before:
-            if process not in self.processes and process.pid is not None:
-                metrics.forget(process.pid)
         self._let_go()
+        now = {process.pid for process in self.processes if process.pid is not None}
+        for gone in self._seen - now:
+            metrics.forget(gone)
+        self._seen = now
 
 
 def _divided(settings: Settings) -> Settings:
