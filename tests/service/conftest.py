@@ -17,6 +17,8 @@ def service() -> "Iterator[Service]":
 
     with serving("--model", "mini", "--log-format", "json") as started:
         yield started
+        broken = [line for line in started.lines if '"status": 500' in line or '"failed"' in line]
+        assert broken == []
 
 
 @pytest.fixture

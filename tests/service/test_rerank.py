@@ -140,7 +140,7 @@ def test_the_work_of_a_client_that_hung_up_is_dropped(service: Service, client: 
         other.post("/v2/rerank", json={"query": "panda", "documents": long_documents(200)}, timeout=0.3)
     wait(lambda: figure(client, "bge_cpu_queue_requests") == 0)
     assert figure(client, "bge_cpu_pairs_total") == computed
-    wait(lambda: '"disconnected"' in service.log)
+    wait(lambda: '"status": 499' in service.log)
 
 
 def test_health_readiness_info(client: httpx.Client) -> None:

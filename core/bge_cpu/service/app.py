@@ -18,7 +18,7 @@ from bge_cpu.service.page import page
 from bge_cpu.service.queue import Queue
 from bge_cpu.service.refused import Refused
 from bge_cpu.service.settings import Limits
-from bge_cpu.service.work import Call, Result, Work
+from bge_cpu.service.work import Call, Gone, Result, Work
 
 Seconds = Annotated[
     float | None,
@@ -167,6 +167,11 @@ def _explain_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         return told(request, explain(error.errors(), request.headers.get("content-type", "")))
+
+    @app.exception_handler(Gone)
+    async def gone(request: Request, error: Gone) -> Response:
+        request.scope["record"].kind = "disconnected"
+        return Response(status_code=499)  # for the log and the figures: nobody reads it
 
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> JSONResponse:  # which the guard sees, too, and logs
