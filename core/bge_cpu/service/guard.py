@@ -99,10 +99,13 @@ class Guard:
         body = _Body(receive, self)
         try:
             self._check_key(record.endpoint, headers)
-            if record.endpoint.endswith("/rerank"):
+            ranks = record.endpoint.endswith("/rerank")
+            if ranks:
                 self._queue.check()
             if scope["method"] not in ("GET", "HEAD"):
                 await body.read(headers)
+            if ranks:  # others may have come meanwhile; parsing the body is most of what a refusal costs
+                self._queue.check()
             await self._app(scope, body.receive, answer.send)
         except Refused as refused:
             record.kind = refused.kind
