@@ -36,8 +36,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": {"path", "quantization", "errors", "extras"},
     "bench": {"path", "engines", "quantization", "machine", "errors"},
     "doctor": {"engines", "kernels", "checkpoint", "quantization", "machine", "errors"},
+    "service": {"path", "checkpoint", "machine", "errors"},
     "cli": {
-        *("path", "export", "evaluation", "bench", "doctor"),
+        *("path", "export", "evaluation", "bench", "doctor", "service", "extras"),
         *("engines", "checkpoint", "quantization", "machine", "errors"),
     },
     "langchain_bge_cpu": {"adapters", "documents", "path", "extras"},

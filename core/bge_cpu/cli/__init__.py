@@ -15,6 +15,7 @@ from bge_cpu.cli.doctor import doctor
 from bge_cpu.cli.evaluate import evaluate
 from bge_cpu.cli.export import export
 from bge_cpu.cli.rank import rank
+from bge_cpu.cli.serve import serve
 from bge_cpu.cli.verify import verify
 from bge_cpu.errors import BgeCpuError, InputError
 
@@ -33,6 +34,7 @@ app.command()(export)
 app.command()(verify)
 app.command()(evaluate)
 app.command()(bench)
+app.command()(serve)
 
 
 @app.callback()

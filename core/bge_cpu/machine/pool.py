@@ -210,6 +210,7 @@ class _Queue:
                         if self._helpers:
                             self._helpers.begin()
                         return call, index
+                    del call  # else a thread that waits here would keep it, and all that its function holds, alive
                 if self._closed:
                     return None
                 if self._helpers and self._running:

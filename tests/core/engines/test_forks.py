@@ -1,16 +1,19 @@
 """Processes that fork, and threads that outlive the main one, in every mode: they exit, load anew and score."""
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
 
+from bge_cpu import Reranker
 from bge_cpu.engines import MODES
 
 FORKS = """
-import os, signal, sys, threading
+import os, signal, sys, threading, time
 from bge_cpu import BgeCpuError, Reranker
 
 def load():
@@ -42,6 +45,7 @@ def load_and_drop():
 
 reranker = load()
 expected = score(reranker)
+time.sleep(0.5)  # until all threads rest: it is those that rest for which a destructor waits
 ended = [os.waitstatus_to_exitcode(os.waitpid(child(work), 0)[1]) for work in (refused, loads_anew, load_and_drop)]
 
 stop = threading.Event()
@@ -115,3 +119,13 @@ def test_an_interrupted_process_waits_for_what_is_under_way_and_no_more() -> Non
     done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60)
     assert done.returncode in (-2, 130) and done.stderr.endswith("KeyboardInterrupt\n")
     assert done.stdout == "item 0 ended\n"
+
+
+def test_a_reranker_that_is_dropped_is_gone(tiny_xlmr: Path) -> None:
+    """Its threads end; they keep neither it nor its gigabytes alive."""
+    reranker = Reranker.load(tiny_xlmr, mode="onnx", threads=2)
+    reranker.score([("panda", "a bear")] * 20)
+    engine = weakref.ref(reranker.engine)
+    del reranker
+    gc.collect()
+    assert engine() is None
