@@ -66,8 +66,8 @@ class RerankerOptions(BaseModel):
     )
     mode: str | None = Field(
         default=None,
-        description='"onnx-int8" or "onnx"; "fp32", "bf16" or "int8" with the extra torch. '
-        'None: what an exported folder records, else "onnx-int8".',
+        description='"native-int8", "onnx-int8" or "onnx"; "fp32", "bf16" or "int8" with the extra torch. '
+        "None: what an exported folder records, else the fastest that runs on this CPU.",
     )
     max_length: Count | None = Field(
         default=None,
