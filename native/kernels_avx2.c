@@ -7,11 +7,11 @@
  * that groups of weights have scales of their own; and a zero point for every token halves the activations' steps where
  * they lean to one side, as after Gelu.
  *
- * Measured on a Zen 3, one core, GOP/s for 1024 -> 1024: 222 of a peak of 240 (ONNX Runtime's plain way 185 of 199);
- * 16-bit activations with vpmaddwd alone, the most exact way, 158 of 167. RMSE of mini's logits, simulated over 200 pairs
- * of trec_dl19: this 0.069; ONNX Runtime's INT8 with 7-bit weights and a scale for every token, its way on such CPUs,
- * 0.095, with 8-bit weights 0.079; 16-bit activations 0.03. Float scales for every 64 inputs of weights and activations
- * gave 0.065 at 200 GOP/s.
+ * Measured on a Zen 3, one core, GOP/s for 1024 -> 1024: 222 of a peak of 246 (ONNX Runtime's plain way 185); 16-bit
+ * activations with vpmaddwd alone, the most exact way, 158; float scales for every 64 inputs of weights and activations,
+ * 200. RMSE of mini's logits over 400 pairs of trec_dl19: 0.081; ONNX Runtime's INT8 as it runs on such CPUs (7-bit
+ * weights, a scale for every token) 0.096, with 8-bit weights 0.077, both simulated in numpy. Blocks of 1,024 or 2,048
+ * inputs, as in kernels_avx512.h, were tried: no faster.
  */
 #include "vectors_256.h"
 
