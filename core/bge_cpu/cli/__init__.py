@@ -9,6 +9,7 @@ from typing import TextIO
 import typer
 
 from bge_cpu.cli import cache
+from bge_cpu.cli.batch import RayTakesAnAddress, batch
 from bge_cpu.cli.bench import bench
 from bge_cpu.cli.demo import demo
 from bge_cpu.cli.doctor import doctor
@@ -27,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(rank)
+app.command(cls=RayTakesAnAddress)(batch)
 app.command()(demo)
 app.add_typer(cache.app)
 app.command()(doctor)
