@@ -5,6 +5,7 @@ actor is lost is scored again, by the same actor started anew.
 """
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -183,7 +184,8 @@ def _connected(address: str | None) -> Iterator[None]:
         yield
         return
     try:
-        ray.init(address=address, log_to_driver=False)
+        local = {"include_dashboard": False} if address == "local" else {}
+        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **local)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise BgeCpuError(f"no Ray cluster at {address or 'hand'}: {error}") from error
     try:
