@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bge_cpu.engines import default_mode
 from bge_cpu.evaluation import prepare, read
 from bge_cpu.evaluation.agreement import probe
 from bge_cpu.evaluation.files import read_run
@@ -85,7 +86,7 @@ def test_json_to_stdout_and_the_model_s_own_mode(run: Call, fruit: Path, tiny_xl
     code, out, err = run(fruit, *options)
     assert (code, err) == (0, "")
     (found,) = json.loads(out)["sets"]
-    assert [system["name"] for system in found["systems"]] == ["BM25", "onnx-int8"]
+    assert [system["name"] for system in found["systems"]] == ["BM25", default_mode()]
     assert found["queries"] == 1
     assert found["systems"][0]["seconds_per_query"] > 0
 

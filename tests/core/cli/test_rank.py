@@ -99,7 +99,7 @@ def test_no_documents_is_an_empty_ranking(tiny_xlmr: Path) -> None:
     ("arguments", "stdin", "code", "message"),
     [
         (["rank", " ", "a"], "", 2, "error: query is empty: ' '"),
-        (["rank", "q", "a", "--mode", "int4"], "", 2, "int8, onnx, onnx-int8, not 'int4'"),
+        (["rank", "q", "a", "--mode", "int4"], "", 2, "onnx, onnx-int8, native-int8, not 'int4'"),
         (["rank", "q", "a", "--mode", "fp16"], "", 2, "hint: a float16 checkpoint runs as it is"),
         (["rank", "q", "a", "--max-length", "9000"], "", 2, "error: max_length is 9000;"),
         (["rank", "q", "a", "--max-length", "0"], "", 2, "error: max_length is a whole number"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bge_cpu import Reranker
+from bge_cpu.engines import default_mode
 from bge_cpu.export import export
 from tests.commands import COMMAND, Call, caller
 from tests.modes import needs_torch
@@ -51,16 +52,16 @@ def test_the_verdict_and_the_exit_code(run: Call) -> None:
     assert max(map(len, lines)) <= 80 or "/" in lines[0]
     assert "the built-in probe: 4 queries, 16 pairs" in lines
     assert lines[-3:] == [
-        " ✓ onnx-int8 is good enough here: it ranks like onnx",
+        f" ✓ {default_mode()} is good enough here: it ranks like onnx",
         " good enough: a Spearman of at least 0.5 over all pairs (--min-fidelity)",
         " your own texts tell more: --queries FILE --documents FILE",
     ]
     code, out, _ = run("--min-fidelity", "1", "--sample", "4")
     assert code == 1
-    assert " ✗ onnx-int8 is not good enough here: stay with onnx\n" in out
+    assert f" ✗ {default_mode()} is not good enough here: stay with onnx\n" in out
     code, out, _ = run("--min-fidelity", "none", "--sample", "4")
     assert code == 0
-    assert " onnx-int8: no verdict, for --min-fidelity is none\n" in out
+    assert f" {default_mode()}: no verdict, for --min-fidelity is none\n" in out
 
 
 def test_a_folder_without_qrels_and_cut_pairs(run: Call, tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_one_pair_cannot_be_judged(run: Call, tmp_path: Path) -> None:
     texts = ["--queries", tmp_path / "one.txt", "--documents", tmp_path / "one.txt"]
     code, out, _ = run(*texts)
     assert code == 1
-    assert " ✗ onnx-int8 cannot be judged" in out
+    assert f" ✗ {default_mode()} cannot be judged" in out
     code, out, _ = run(*texts, "--json")
     assert code == 1
     assert json.loads(out)["modes"][0]["spearman"] is None
@@ -91,7 +92,7 @@ def test_one_pair_cannot_be_judged(run: Call, tmp_path: Path) -> None:
         ([".", "--documents", "a"], "error: texts come from a folder or from --queries and --documents, not both"),
         (["--queries", "/no/where", "--documents", "/"], "error: /no/where cannot be read: No such file or directory"),
         (["--mode", "onnx"], "error: mode 'onnx' is the reference; compare it with another mode"),
-        (["--reference", "onnx-int8"], "error: mode 'onnx-int8' is the reference"),
+        (["--reference", default_mode()], f"error: mode {default_mode()!r} is the reference"),
         (["--reference", "float"], "error: mode is one of"),
         (["--min-fidelity", "2"], "error: --min-fidelity is None or a number from 0 to 1, not 2.0"),
         (["--min-fidelity", "high"], "error: --min-fidelity is a number from 0 to 1 or none, not 'high'"),
@@ -119,5 +120,5 @@ def test_int8_of_a_trained_checkpoint_is_good_enough(mini: Path) -> None:
     command = [*COMMAND, "verify", "--model", str(mini)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert "✓ onnx-int8 is good enough here" in done.stdout
+    assert f"✓ {default_mode()} is good enough here" in done.stdout
     assert done.stderr == ""
