@@ -138,7 +138,7 @@ def _main() -> None:
             "-fno-sanitize-recover=all",
             "-fno-omit-frame-pointer",
             "-g",
-            "-O1",
+            "-O2",
         )
     try:
         left_out = build(arguments.output, command, extra=extra, emulated=arguments.emulated)

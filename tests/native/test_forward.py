@@ -98,19 +98,20 @@ def team(library: Library, request: pytest.FixtureRequest) -> Iterator[Team]:
 def test_helpers_and_other_leaders_change_no_bit(
     library: Library, kernels: Kernels, model: Model, pairs: list[Pair], team: Team
 ) -> None:
+    pairs = [pair for pair in pairs if len(pair[0]) < 200]
     wanted = logits(model, kernels, library, pairs)
     found: list[Float | None] = []
 
     def lead() -> None:
         scratch = Scratch(library)
-        found.extend(model.logits(kernels, run_of(pairs), scratch, team=team) for _ in range(3))
+        found.extend(model.logits(kernels, run_of(pairs), scratch, team=team) for _ in range(2))
 
     leaders = [threading.Thread(target=lead) for _ in range(3)]
     for leader in leaders:
         leader.start()
     for leader in leaders:
         leader.join()
-    assert len(found) == 9
+    assert len(found) == 6
     for one in found:
         np.testing.assert_array_equal(one, wanted)
 
