@@ -93,7 +93,7 @@ def test_str_subclasses_are_scored_as_the_text_they_hold() -> None:
         ({"mode": "int4"}, "mode is one of fp32, bf16, int8, onnx, onnx-int8, native-int8, not 'int4'"),
         ({"mode": 8}, "mode is one of"),
         ({"mode": "fp16"}, "'fp16' does not exist"),
-        ({"mode": "half"}, 'for speed use mode="onnx-int8"'),
+        ({"mode": "half"}, 'for speed use mode="native-int8" or "onnx-int8"'),
         ({"max_length": 0}, "max_length is a whole number"),
         ({"max_length": 9_000}, "max_length is 9000; .* takes at most 512 tokens"),
         ({"max_length": 5}, "max_length is a whole number of at least 6, not 5"),

@@ -342,10 +342,10 @@ def test_loading_lazily_names_the_line_that_called(tiny_xlmr: Path, tmp_path: Pa
         "cache_dir": tmp_path / "file",
         "min_fidelity": None,
     }
-    with pytest.warns(UserWarning, match="cannot be written") as caught:
+    with pytest.warns(UserWarning, match="cannot be used") as caught:
         BgeCpuRerank(**options).compress_documents(documents(), QUERY)
     assert [warning.filename for warning in caught] == [__file__]
-    with pytest.warns(UserWarning, match="cannot be written") as caught:
+    with pytest.warns(UserWarning, match="cannot be used") as caught:
         BgeCpuRerank(**options, preload=True)
     assert [warning.filename for warning in caught] == [__file__]
 

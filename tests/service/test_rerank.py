@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from bge_cpu import Reranker
+from bge_cpu.engines import default_mode
 from tests.service.serving import BASIC, SECONDS, TRAP, Service, figure, long_documents, wait
 
 pytestmark = pytest.mark.model
@@ -147,7 +148,7 @@ def test_health_readiness_info(client: httpx.Client) -> None:
     assert client.get("/health").json() == {"status": "ok"}
     assert client.get("/ready").json() == {"ready": True}
     info = client.get("/info").json()
-    assert (info["model"], info["mode"], info["max_length"]) == ("mini", "onnx-int8", 512)
+    assert (info["model"], info["mode"], info["max_length"]) == ("mini", default_mode(), 512)
     assert info["limits"]["documents"] == 1000
 
 
