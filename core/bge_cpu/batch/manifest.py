@@ -10,7 +10,13 @@ from bge_cpu.batch.sources.source import Source
 from bge_cpu.checkpoint import Checkpoint
 from bge_cpu.engines import MODES
 from bge_cpu.errors import InputError
-from bge_cpu.machine.cpu import int8_class
+from bge_cpu.machine.cpu import features
+
+_VECTORS = frozenset(
+    {"avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16"}
+    | {"asimddp", "i8mm", "bf16"}
+)
+"""Instruction sets by which the engines choose their kernels, whose sums differ in the last bits."""
 
 FORMAT = 1
 """The version of the folder's layout."""
@@ -33,7 +39,7 @@ def describe(source: Source, checkpoint: Checkpoint, mode: str, max_length: int,
 def surroundings(mode: str) -> dict[str, Any]:
     """What of this machine and its software may decide over the last bits of a score."""
     packages = _TORCH_PACKAGES if MODES[mode] == "torch" else _PACKAGES
-    return {"versions": {name: _version(name) for name in packages}, "cpu": int8_class()}
+    return {"versions": {name: _version(name) for name in packages}, "cpu": sorted(features() & _VECTORS)}
 
 
 def check_same(found: Mapping[str, Any], asked: Mapping[str, Any], folder: str) -> None:
