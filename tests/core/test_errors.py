@@ -77,7 +77,7 @@ def test_a_damaged_artifact_names_the_line_that_loaded(tiny_xlmr: Path, tmp_path
 
 
 def test_an_unwritable_cache_names_the_line_that_loaded(tiny_xlmr: Path, tmp_path: Path) -> None:
-    with names_this_file("cannot be written"):
+    with names_this_file("cannot be used"):
         load(tiny_xlmr, unwritable(tmp_path))
 
 

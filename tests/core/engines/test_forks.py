@@ -11,6 +11,7 @@ import pytest
 
 from bge_cpu import Reranker
 from bge_cpu.engines import MODES
+from tests import modes
 
 FORKS = """
 import os, signal, sys, threading, time
@@ -63,14 +64,9 @@ print(ended)
 """
 
 
-@pytest.mark.parametrize(
-    "mode",
-    ["onnx", "onnx-int8", pytest.param("int8", marks=pytest.mark.slow)],  # "fp32", "bf16" load and run as "int8"
-)
+@pytest.mark.parametrize("mode", modes.params("native-int8", "onnx", "onnx-int8", "int8"))  # as "int8", "fp32", "bf16"
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_process_exits_and_loads_anew(mode: str, tiny_xlmr: Path, tmp_path: Path) -> None:
-    if MODES[mode] == "torch":
-        pytest.importorskip("torch", reason="needs the extra torch")
     command = [sys.executable, "-W", "ignore", "-c", FORKS, str(tiny_xlmr), mode, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.stdout == f"{[7] * 5}\n", done.stderr
@@ -85,7 +81,7 @@ def load(cache):
 
 def later():
     threading.main_thread().join()
-    anew = [load("/other")] if sys.argv[2] == "onnx-int8" else []  # transformers itself loads no more then
+    anew = [load("/other")] if sys.argv[2] != "fp32" else []  # transformers itself loads no more then
     print([len(each.score([("panda", "a bear"), ("panda", "竹子")] * 8)) for each in (reranker, *anew)])
 
 reranker = load("/cache")
@@ -93,13 +89,11 @@ threading.Thread(target=later).start()
 """
 
 
-@pytest.mark.parametrize("mode", ["onnx-int8", "fp32"])
+@pytest.mark.parametrize("mode", modes.params("native-int8", "onnx-int8", "fp32"))
 def test_threads_that_outlive_the_main_one_load_and_score(mode: str, tiny_xlmr: Path, tmp_path: Path) -> None:
-    if MODES[mode] == "torch":
-        pytest.importorskip("torch", reason="needs the extra torch")
     command = [sys.executable, "-c", AFTER_MAIN, str(tiny_xlmr), mode, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
-    assert (done.returncode, done.stdout) == (0, "[16, 16]\n" if mode == "onnx-int8" else "[16]\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "[16]\n" if mode == "fp32" else "[16, 16]\n"), done.stderr
 
 
 INTERRUPTED = """
@@ -121,9 +115,10 @@ def test_an_interrupted_process_waits_for_what_is_under_way_and_no_more() -> Non
     assert done.stdout == "item 0 ended\n"
 
 
-def test_a_reranker_that_is_dropped_is_gone(tiny_xlmr: Path) -> None:
+@pytest.mark.parametrize("mode", modes.params(*MODES))
+def test_a_reranker_that_is_dropped_is_gone(mode: str, tiny_xlmr: Path) -> None:
     """Its threads end; they keep neither it nor its gigabytes alive."""
-    reranker = Reranker.load(tiny_xlmr, mode="onnx", threads=2)
+    reranker = Reranker.load(tiny_xlmr, mode=mode, threads=2, min_fidelity=None)
     reranker.score([("panda", "a bear")] * 20)
     engine = weakref.ref(reranker.engine)
     del reranker
