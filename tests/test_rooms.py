@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "batch": {"evaluation", "path", "engines", "checkpoint", "machine", "errors", "extras"},
     "bench": {"path", "engines", "quantization", "machine", "errors"},
     "doctor": {"engines", "kernels", "checkpoint", "quantization", "machine", "errors"},
-    "service": {"path", "checkpoint", "machine", "errors"},
+    "service": {"path", "engines", "checkpoint", "machine", "errors"},
     "ray": {"batch", "service", "path", "errors", "extras"},
     "cli": {
         *("path", "export", "evaluation", "batch", "ray", "bench", "doctor", "service", "extras"),

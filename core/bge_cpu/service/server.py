@@ -15,6 +15,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess
 
+from bge_cpu.engines import thread_limit
 from bge_cpu.errors import BgeCpuError, InputError
 from bge_cpu.machine.cpu import available_cpus
 from bge_cpu.service import logs, metrics
@@ -131,7 +132,7 @@ def _divided(settings: Settings) -> Settings:
     Raises:
         InputError: More processes than CPUs.
     """
-    cpus = settings.load["threads"] or available_cpus()
+    cpus = thread_limit(settings.load["threads"]) or available_cpus()
     if not 1 <= settings.processes <= cpus:
         raise InputError(
             f"--processes is from 1 to {cpus}, the CPUs that may be used, not {settings.processes}",
