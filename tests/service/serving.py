@@ -68,10 +68,8 @@ class Service:
         return httpx.Client(base_url=self.url, timeout=SECONDS, trust_env=False, **options)  # type: ignore[arg-type]
 
     def workers(self) -> list[int]:
-        """The processes that serve, where there are several."""
-        return [
-            child.pid for child in psutil.Process(self.process.pid).children() if "spawn_main" in str(child.cmdline())
-        ]
+        """The processes that serve, where there are several; not one that has ended."""
+        return [child.pid for child in psutil.Process(self.process.pid).children() if _serves(child)]
 
     def stop(self) -> int:
         """End it as an operator would; its exit code."""
@@ -91,6 +89,13 @@ def serving(*options: str, environ: dict[str, str] | None = None) -> Iterator[Se
     finally:
         if service.process.poll() is None:
             service.stop()
+
+
+def _serves(process: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in str(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return False
 
 
 def _ready(service: Service) -> bool:
