@@ -18,4 +18,4 @@ class BgeCpuCrossEncoder(RerankerOptions, Writable, BaseCrossEncoder):
 
     def score(self, text_pairs: list[tuple[str, str]]) -> list[float]:
         """One score per pair, in input order; its errors are those of `Reranker.load` and `Reranker.score`."""
-        return self.loaded().score(text_pairs, normalize=self.normalize)
+        return (self.remote() or self.loaded()).score(text_pairs, normalize=self.normalize)

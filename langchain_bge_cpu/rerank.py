@@ -12,7 +12,10 @@ from pydantic.json_schema import SkipJsonSchema
 
 from bge_cpu.adapters import CONFIG, Count, RankOptions, in_thread
 from bge_cpu.documents import beside_score, checked, with_added
+from bge_cpu.ranking import Ranked
 from langchain_bge_cpu.writable import Writable
+
+_Read = tuple[str, int | None, int]
 
 
 class BgeCpuRerank(RankOptions, Writable, BaseDocumentCompressor):
@@ -68,7 +71,8 @@ class BgeCpuRerank(RankOptions, Writable, BaseDocumentCompressor):
         manager = AsyncCallbackManager.configure(inheritable_callbacks=_running(callbacks))
         run = await manager.on_chain_start(None, self._inputs(query), name=type(self).__name__)
         try:
-            found = await in_thread(lambda cancelled: self._ranked(documents, query, self.top_n, cancelled))
+            read = await in_thread(lambda cancelled: [self._read(document) for document in documents])
+            found = _results(read, await self.aranked(query, [text for text, *_ in read], self.top_n))
         except BaseException as error:
             await run.on_chain_error(error)
             raise
@@ -93,16 +97,12 @@ class BgeCpuRerank(RankOptions, Writable, BaseDocumentCompressor):
         documents: Sequence[str | Document],
         query: str,
         top_n: int | None,
-        cancelled: Callable[[], bool] | None = None,
     ) -> list[dict[str, Any]]:
         """The best documents, each by its index, score and what there is to say beside it."""
         read = [self._read(document) for document in documents]
-        return [
-            {"index": item.index, "relevance_score": item.score} | beside_score(item, *read[item.index][1:])
-            for item in self.ranked(query, [text for text, *_ in read], top_n, cancelled)
-        ]
+        return _results(read, self.ranked(query, [text for text, *_ in read], top_n))
 
-    def _read(self, document: str | Document) -> tuple[str, int | None, int]:
+    def _read(self, document: str | Document) -> _Read:
         """What is read of a document, how many characters of it stand before its own text, and that one's length."""
         if isinstance(document, str):
             return document, 0, len(document)
@@ -126,6 +126,14 @@ class BgeCpuRerank(RankOptions, Writable, BaseDocumentCompressor):
 def _running(callbacks: Callbacks) -> Callbacks:
     """The callbacks that were given, else those of the chain or graph that is running."""
     return ensure_config()["callbacks"] if callbacks is None else callbacks
+
+
+def _results(read: Sequence[_Read], ranked: Sequence[Ranked]) -> list[dict[str, Any]]:
+    """What was found: of each its index, its score and what there is to say beside it."""
+    return [
+        {"index": item.index, "relevance_score": item.score} | beside_score(item, *read[item.index][1:])
+        for item in ranked
+    ]
 
 
 def _outputs(documents: Sequence[Document], found: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -15,3 +15,8 @@ class Writable(Serializable):
     def get_lc_namespace(cls) -> list[str]:
         """Where `load` finds the class."""
         return ["langchain_bge_cpu"]
+
+    @property
+    def lc_secrets(self) -> dict[str, str]:
+        """What `dumpd` names in place of its value; `load(..., secrets_map={"BGE_CPU_API_KEY": ...})` gives it back."""
+        return {"api_key": "BGE_CPU_API_KEY"}

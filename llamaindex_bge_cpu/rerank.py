@@ -1,6 +1,6 @@
 """The LlamaIndex adapter: nodes in, the best of them out, with their scores."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode, MetadataMode, Node, NodeWithScore, QueryBundle, TextNode
 from pydantic import Field
 
-from bge_cpu.adapters import CONFIG, Count, RankOptions, in_thread
+from bge_cpu.adapters import CONFIG, Count, RankOptions
 from bge_cpu.documents import BESIDE_SCORE, beside_score, checked, with_added
 from bge_cpu.errors import InputError
 from bge_cpu.inputs import check_text
@@ -54,7 +54,8 @@ class BgeCpuRerank(RankOptions, BaseNodePostprocessor):
             return []
         texts = self._texts(nodes)
         with self._announced(nodes, query) as reranked:
-            reranked += self._reranked(nodes, texts, query)
+            ranked = self.ranked(query, texts, self.top_n)
+            reranked += [self._scored(nodes[item.index], item) for item in ranked]
         return reranked
 
     @dispatcher.span
@@ -66,7 +67,8 @@ class BgeCpuRerank(RankOptions, BaseNodePostprocessor):
             return []
         texts = self._texts(nodes)
         with self._announced(nodes, query) as reranked:
-            reranked += await in_thread(lambda cancelled: self._reranked(nodes, texts, query, cancelled))
+            ranked = await self.aranked(query, texts, self.top_n)
+            reranked += [self._scored(nodes[item.index], item) for item in ranked]
         return reranked
 
     def _texts(self, nodes: list[NodeWithScore]) -> list[str]:
@@ -79,11 +81,6 @@ class BgeCpuRerank(RankOptions, BaseNodePostprocessor):
                     hint="give it a caption as its text, or take such nodes out before they are reranked",
                 )
         return texts
-
-    def _reranked(
-        self, nodes: list[NodeWithScore], texts: list[str], query: str, cancelled: Callable[[], bool] | None = None
-    ) -> list[NodeWithScore]:
-        return [self._scored(nodes[item.index], item) for item in self.ranked(query, texts, self.top_n, cancelled)]
 
     def _scored(self, node: NodeWithScore, item: Ranked) -> NodeWithScore:
         added: dict[str, Any] = {"retrieval_score": node.score} if self.keep_retrieval_score else {}

@@ -38,6 +38,7 @@ def test_public_names() -> None:
         "Ranked",
         "Ranking",
         "Reranker",
+        "ServiceError",
     }
     assert all(hasattr(bge_cpu, name) for name in bge_cpu.__all__)
 

@@ -13,6 +13,7 @@ from bge_cpu.errors import (
     FidelityError,
     InputError,
     MissingDependencyError,
+    ServiceError,
 )
 from bge_cpu.ranking import Ranked, Ranking
 from bge_cpu.reranker import Reranker
@@ -27,4 +28,5 @@ __all__ = [
     "Ranked",
     "Ranking",
     "Reranker",
+    "ServiceError",
 ]

@@ -5,6 +5,7 @@ Both frameworks build on pydantic, so the options are a pydantic model; nothing 
 
 import asyncio
 import contextvars
+import importlib
 import os
 import pickle
 import threading
@@ -13,26 +14,43 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, field_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    field_serializer,
+    model_validator,
+)
 from pydantic.json_schema import SkipJsonSchema
 
+from bge_cpu import extras
 from bge_cpu.engines import check_mode
 from bge_cpu.errors import InputError, warn
 from bge_cpu.inputs import DEFAULT_MIN_FIDELITY, DEFAULT_MODEL
 from bge_cpu.ranking import Ranked
 from bge_cpu.reranker import Reranker
 
+if TYPE_CHECKING:
+    from bge_cpu.remote import RemoteReranker
+
 T = TypeVar("T")
 
 Place = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 
-CONFIG = ConfigDict(arbitrary_types_allowed=True, extra="forbid", validate_assignment=True)
-"""For every class below and for the adapters, which else would take over their frameworks' laxer ways."""
+CONFIG = ConfigDict(arbitrary_types_allowed=True, extra="forbid", validate_assignment=True, hide_input_in_errors=True)
+"""For every class below and for the adapters, which else would take over their frameworks' laxer ways.
+
+Errors do not repeat what came: it may be an API key. Messages of ours say what it was, where it may be said.
+"""
 
 _LOADING: dict[int, threading.Lock] = {}  # one per process: a fork copies a lock as it is, held by a thread left behind
+_CALLING = ("api_key", "timeout", "max_retries")  # options that go with base_url
 _CALLS_AT_ONCE = 8  # in flight on behalf of event loops; the engine shares its threads among them, the others queue
 
 
@@ -52,7 +70,7 @@ class _Loaded:
 
 
 class RerankerOptions(BaseModel):
-    """The keywords of `Reranker.load`, or a loaded reranker in their place.
+    """The keywords of `Reranker.load`, or in their place a loaded reranker, or the address of a running service.
 
     The reranker of the options is loaded when it is first needed, or at once with `preload=True`; and anew if an option
     has been changed since, or in a process that was forked since. Adapters of equal options are equal.
@@ -85,7 +103,28 @@ class RerankerOptions(BaseModel):
     reranker: SkipJsonSchema[Reranker] | None = Field(
         default=None, description="A loaded Reranker to share, in place of the options above."
     )
+    base_url: str | None = Field(
+        default=None,
+        description='A running `bge-cpu serve`, as "http://127.0.0.1:8000", in place of the options above.',
+    )
+    api_key: SecretStr | None = Field(
+        default=None, exclude=True, repr=False, description="For `base_url`; not shown, written down or pickled."
+    )
+    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=60.0, description="With `base_url`: seconds that a call may take, tries and waits between included."
+    )
+    max_retries: Annotated[int, Field(ge=0, strict=True)] = Field(
+        default=4, description="With `base_url`: how often a service that is busy (429, 503) is asked again."
+    )
     _loaded: _Loaded | None = PrivateAttr(default=None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _cover_key(cls, data: Any) -> Any:
+        """Hide the key at once: an error holds what was given."""
+        if isinstance(data, dict) and isinstance(data.get("api_key"), str):
+            return data | {"api_key": SecretStr(data["api_key"])}
+        return data
 
     @model_validator(mode="after")
     def _check_model(self) -> "RerankerOptions":
@@ -96,6 +135,18 @@ class RerankerOptions(BaseModel):
             raise InputError(
                 f"reranker is loaded already, so {', '.join(given)} would change nothing: pass one or the other"
             )
+        if self.base_url is None:
+            given = [name for name in _CALLING if getattr(self, name) != RerankerOptions.model_fields[name].default]
+            if given:
+                raise InputError(f"{', '.join(given)} would change nothing: there is no base_url")
+            return self
+        given += [name for name in ("preload", "reranker") if getattr(self, name)]
+        if given:
+            raise InputError(
+                f"the service at base_url has loaded its model, so {', '.join(given)} would change nothing: "
+                "pass one or the other"
+            )
+        self.remote()  # its own checks
         return self
 
     def model_post_init(self, context: Any) -> None:
@@ -108,6 +159,8 @@ class RerankerOptions(BaseModel):
         """The reranker, loaded if need be; its errors are those of `Reranker.load`."""
         if self.reranker is not None:
             return self.reranker
+        if self.base_url is not None:
+            raise InputError("with base_url nothing is loaded here")
         options, process = {name: getattr(self, name) for name in _load_options()}, os.getpid()
         loaded = self._loaded
         if loaded is None or loaded.options != options or loaded.process != process:
@@ -120,9 +173,28 @@ class RerankerOptions(BaseModel):
                     warn(f"this process was forked after {self.model} was loaded, so it was loaded again here")
         return loaded.reranker
 
+    def remote(self) -> "RemoteReranker | None":
+        """The service of `base_url`; None where there is none.
+
+        Raises:
+            MissingDependencyError: httpx is not installed.
+            InputError: The address or the key is wrong.
+        """
+        if self.base_url is None:
+            return None
+        with extras.needed("client", "base_url"):
+            module = importlib.import_module("bge_cpu.remote")
+        key = None if self.api_key is None else self.api_key.get_secret_value()
+        found: RemoteReranker = module.RemoteReranker(
+            self.base_url, api_key=key, timeout=self.timeout, max_retries=self.max_retries
+        )
+        return found
+
     @property
     def model_name(self) -> str:
-        """What is run, for traces."""
+        """What is run, for traces; of a service its address."""
+        if self.base_url is not None:
+            return self.base_url
         return self.model if self.reranker is None else str(self.reranker.model)
 
     @property
@@ -139,7 +211,8 @@ class RerankerOptions(BaseModel):
         pickle.dumps(self.reranker)  # LlamaIndex's base would leave out what cannot be pickled, and go on
         state = super().__getstate__()
         private = state["__pydantic_private__"] or {}
-        return state | {"__pydantic_private__": private | {"_loaded": None}}
+        fields = state["__dict__"] | {"api_key": None}
+        return state | {"__dict__": fields, "__pydantic_private__": private | {"_loaded": None}}
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RerankerOptions):
@@ -147,7 +220,8 @@ class RerankerOptions(BaseModel):
         return type(self) is type(other) and self._identity() == other._identity()
 
     def _identity(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name, field in type(self).model_fields.items() if not field.exclude}
+        fields = type(self).model_fields
+        return {name: getattr(self, name) for name in fields if name == "api_key" or not fields[name].exclude}
 
 
 class RankOptions(RerankerOptions):
@@ -173,21 +247,29 @@ class RankOptions(RerankerOptions):
     def ranked(
         self, query: str, documents: Sequence[str], top_n: int | None, cancelled: Callable[[], bool] | None = None
     ) -> list[Ranked]:
-        """The `top_n` best documents that reach the threshold, best first; its errors are those of `Reranker.rank`."""
-        ranking = self.loaded().rank(
-            query,
-            documents,
-            top_n=top_n,
-            normalize=self.normalize,
-            long_documents=self.long_documents,
-            cancelled=cancelled,
-        )
+        """The `top_n` best documents that reach the threshold, best first.
+
+        Its errors are those of `Reranker.rank`, or of `RemoteReranker.rank` with `base_url`.
+        """
+        how: dict[str, Any] = {"top_n": top_n, "normalize": self.normalize, "long_documents": self.long_documents}
+        if remote := self.remote():
+            return self._enough(remote.rank(query, documents, **how))
+        return self._enough(self.loaded().rank(query, documents, **how, cancelled=cancelled))
+
+    async def aranked(self, query: str, documents: Sequence[str], top_n: int | None) -> list[Ranked]:
+        """As `ranked`; the event loop goes on meanwhile, and cancelling stops the scoring, or closes the request."""
+        if remote := self.remote():
+            how: dict[str, Any] = {"top_n": top_n, "normalize": self.normalize, "long_documents": self.long_documents}
+            return self._enough(await remote.arank(query, documents, **how))
+        return await in_thread(lambda cancelled: self.ranked(query, documents, top_n, cancelled))
+
+    def _enough(self, ranking: Sequence[Ranked]) -> list[Ranked]:
         least = self.score_threshold
         return [item for item in ranking if least is None or item.score >= least]
 
 
 def _load_options() -> list[str]:
-    return [name for name in RerankerOptions.model_fields if name not in ("preload", "reranker")]
+    return [name for name in RerankerOptions.model_fields if name not in ("preload", "reranker", "base_url", *_CALLING)]
 
 
 async def in_thread(call: Callable[[Callable[[], bool]], T]) -> T:

@@ -5,6 +5,7 @@
     ├── CheckpointError                        a checkpoint cannot be found, read, trusted or run
     ├── ArtifactError                          an INT8 artifact cannot be built or kept
     ├── FidelityError                          INT8 would cost this checkpoint too much of its ranking
+    ├── ServiceError                           a running service cannot be reached, or refused
     └── InputError (ValueError)                an argument or a text is of the wrong type or value
 
 An error says what came and what was allowed; where there is a way out, a second line gives it as a hint. What is worth
@@ -53,6 +54,18 @@ class ArtifactError(BgeCpuError):
 
 class FidelityError(BgeCpuError):
     """INT8 would cost this checkpoint too much of its ranking; the message has the figures, the hint the remedies."""
+
+
+class ServiceError(BgeCpuError):
+    """A running service cannot be reached, or refused.
+
+    Attributes:
+        status: Its HTTP status; None where no answer came.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", status: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
 
 
 class InputError(BgeCpuError, ValueError):
