@@ -47,6 +47,34 @@ class Window:
     pair: TokenizedPair
 
 
+_AHEAD: dict[tuple[int, ...], tokenizers.Tokenizer] = {}  # by the file's identity
+
+
+def read_ahead(file: Path) -> None:
+    """Read a tokenizer.json for the next `PairTokenizer.load` of it, here or in each process that is forked from this.
+
+    Those share its memory, 0.28 GB with XLM-RoBERTa's 250,000 pieces. A file that changed meanwhile is read anew.
+
+    Raises:
+        CheckpointError: As `PairTokenizer.load`.
+    """
+    _AHEAD[_identity(file)] = _read(file)
+
+
+def _read(file: Path) -> tokenizers.Tokenizer:
+    check_file(file)
+    with library_errors(f"{file} is not a readable tokenizer"):
+        return tokenizers.Tokenizer.from_file(str(file))
+
+
+def _identity(file: Path) -> tuple[int, ...]:
+    try:
+        found = file.stat()
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
 class PairTokenizer:
     """Encodes pairs; safe to use from many threads.
 
@@ -89,9 +117,7 @@ class PairTokenizer:
         Raises:
             CheckpointError: The file is not a tokenizer that the `tokenizers` library reads.
         """
-        check_file(file)
-        with library_errors(f"{file} is not a readable tokenizer"):
-            tokenizer = tokenizers.Tokenizer.from_file(str(file))
+        tokenizer = _AHEAD.pop(_identity(file), None) or _read(file)
         return cls(tokenizer, max_length, threads=threads)
 
     @property

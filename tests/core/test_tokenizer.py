@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bge_cpu import CheckpointError, InputError
-from bge_cpu.tokenizer import PairTokenizer
+from bge_cpu import tokenizer as tokenizer_module
+from bge_cpu.tokenizer import PairTokenizer, read_ahead
 from tests import checkpoints
 
 FAMILIES = ["xlm-roberta", "roberta", "bert"]
@@ -105,3 +106,24 @@ def test_no_file_no_tokenizer(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text('{"version": "1.0"}')
     with pytest.raises(CheckpointError, match=r"tokenizer\.json is not a readable tokenizer"):
         PairTokenizer.load(tmp_path / "tokenizer.json")
+
+
+def test_a_file_read_ahead_is_read_once_and_a_changed_one_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, reads = tmp_path / "tokenizer.json", list[Path]()
+    checkpoints.tokenizer("xlm-roberta").save(str(file))
+    read = tokenizer_module._read
+
+    def noted(path: Path) -> tokenizers.Tokenizer:
+        reads.append(path)
+        return read(path)
+
+    monkeypatch.setattr(tokenizer_module, "_read", noted)
+    read_ahead(file)
+    ahead, anew = PairTokenizer.load(file), PairTokenizer.load(file)
+    assert len(reads) == 2
+    pair = [("what is panda?", "hi")]
+    assert ahead.encode(pair)[0].ids.tolist() == anew.encode(pair)[0].ids.tolist()
+    read_ahead(file)
+    file.write_text("{}")
+    with pytest.raises(CheckpointError):
+        PairTokenizer.load(file)

@@ -68,8 +68,9 @@ class Service:
         return httpx.Client(base_url=self.url, timeout=SECONDS, trust_env=False, **options)  # type: ignore[arg-type]
 
     def workers(self) -> list[int]:
-        """The processes that serve, where there are several; not one that has ended."""
-        return [child.pid for child in psutil.Process(self.process.pid).children() if _serves(child)]
+        """The processes that serve, where there are several: forked from one that the supervisor has started."""
+        family = psutil.Process(self.process.pid).children(recursive=True)
+        return [child.pid for child in family if _parent(child) not in (None, self.process.pid)]
 
     def stop(self) -> int:
         """End it as an operator would; its exit code."""
@@ -91,11 +92,11 @@ def serving(*options: str, environ: dict[str, str] | None = None) -> Iterator[Se
             service.stop()
 
 
-def _serves(process: psutil.Process) -> bool:
+def _parent(process: psutil.Process) -> int | None:
     try:
-        return "spawn_main" in str(process.cmdline())
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):
-        return False
+        return None if process.status() == psutil.STATUS_ZOMBIE else int(process.ppid())
+    except psutil.NoSuchProcess:
+        return None
 
 
 def _ready(service: Service) -> bool:
@@ -117,8 +118,9 @@ def wait(condition: object, seconds: float = SECONDS) -> None:
 
 def figure(client: httpx.Client, name: str) -> float:
     """One of /metrics, summed over its labels."""
-    lines = client.get("/metrics").text.splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if re.match(rf"{name}[{{ ]", line))
+    text = client.get("/metrics").text
+    assert f"# HELP {re.sub('_(count|sum|bucket)$', '', name)} " in text, name
+    return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if re.match(rf"{name}[{{ ]", line))
 
 
 def long_documents(count: int, words: int = 300) -> list[str]:

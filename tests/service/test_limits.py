@@ -71,6 +71,7 @@ def test_overload_is_429_and_over_at_once(strict: Service, client: httpx.Client)
     threads = [threading.Thread(target=send) for _ in range(8)]
     for thread in threads:
         thread.start()
+    wait(lambda: client.get("/ready").status_code == 503)
     for thread in threads:
         thread.join(SECONDS)
     refused = [answer for answer in statuses if answer.status_code == 429]
@@ -79,6 +80,7 @@ def test_overload_is_429_and_over_at_once(strict: Service, client: httpx.Client)
     assert all(answer.json()["error_type"] == "Overloaded" for answer in refused)
     assert {answer.status_code for answer in statuses} <= {200, 429, 504}  # 504 where the machine is busy
     wait(lambda: figure(client, "bge_cpu_queue_tokens") == 0)
+    assert client.get("/ready").json() == {"ready": True}
     assert client.post("/rerank", json={"query": "a", "texts": ["b"]}).status_code == 200
 
 

@@ -49,12 +49,13 @@ class Resident:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
+        parent = os.getppid() if self._settings.processes > 1 else None
         try:
             self._app = await asyncio.get_running_loop().run_in_executor(None, self._load)
         except (BgeCpuError, OSError) as error:
             await send({"type": "lifespan.startup.failed", "message": f"error: {error}"})
             return
-        watching = asyncio.create_task(_end_with(self._settings.parent))
+        watching = asyncio.create_task(_end_with(parent))
         await send({"type": "lifespan.startup.complete"})
         await receive()
         watching.cancel()
@@ -119,7 +120,7 @@ def _info(settings: Settings, reranker: Reranker) -> dict[str, Any]:
 
 
 async def _end_with(parent: int | None) -> None:
-    """End when the process that supervises this one is gone, however it went."""
+    """End when the process that this one was forked from is gone; it goes with the supervisor, however that ends."""
     while parent is not None:
         await asyncio.sleep(_PARENT_SECONDS)
         if os.getppid() != parent:

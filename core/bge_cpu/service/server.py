@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import ipaddress
 import math
+import multiprocessing
 import os
 import signal
 import socket
@@ -12,9 +13,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
+import uvicorn._subprocess
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess
 
+from bge_cpu.checkpoint import open_checkpoint
 from bge_cpu.engines import thread_limit
 from bge_cpu.errors import BgeCpuError, InputError
 from bge_cpu.machine.cpu import available_cpus
@@ -22,7 +25,7 @@ from bge_cpu.service import logs, metrics
 from bge_cpu.service.keys import VARIABLE, read_keys
 from bge_cpu.service.patience import Patient
 from bge_cpu.service.resident import Resident
-from bge_cpu.service.settings import Settings
+from bge_cpu.service.settings import AHEAD, Settings
 
 _KEEP_ALIVE_SECONDS = 75  # longer than clients keep idle connections, so that they never meet one that is closing
 _HEADER_BYTES = 16_384
@@ -45,6 +48,8 @@ def serve(settings: Settings, *, host: str, port: int, log_format: str = "consol
     """
     _check_address(host, safe=insecure or bool(read_keys(settings.keys_file, os.environ)))
     settings = _divided(settings)
+    if settings.processes > 1:
+        _fork_from_one(settings)
     with _listening(host, port) as listener, _figures(settings.processes):
         config = uvicorn.Config(
             Resident(settings),
@@ -84,6 +89,21 @@ def _run_several(config: uvicorn.Config, listener: socket.socket) -> int:
     supervisor.run()
     failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
     return STARTUP_FAILURE if failed else 0
+
+
+def _fork_from_one(settings: Settings) -> None:
+    """Have workers forked from a process that has imported `ahead`, where uvicorn would begin each of them empty.
+
+    Raises:
+        CheckpointError: There is no such model.
+    """
+    load = settings.load
+    checkpoint = open_checkpoint(load["model"], revision=load["revision"], local_files_only=load["local_files_only"])
+    if "forkserver" in multiprocessing.get_all_start_methods():  # not on Windows
+        os.environ[AHEAD] = str(checkpoint.tokenizer)
+        forks = multiprocessing.get_context("forkserver")
+        forks.set_forkserver_preload(["bge_cpu.service.ahead"])
+        uvicorn._subprocess.spawn = forks  # type: ignore[assignment]  # where uvicorn keeps its own
 
 
 def _leave(number: int, frame: Any) -> None:
@@ -138,8 +158,7 @@ def _divided(settings: Settings) -> Settings:
             f"--processes is from 1 to {cpus}, the CPUs that may be used, not {settings.processes}",
             hint="more would only compete; one process uses all CPUs",
         )
-    parent = os.getpid() if settings.processes > 1 else None
-    return dataclasses.replace(settings, load=settings.load | {"threads": cpus // settings.processes}, parent=parent)
+    return dataclasses.replace(settings, load=settings.load | {"threads": cpus // settings.processes})
 
 
 def _check_address(host: str, *, safe: bool) -> None:

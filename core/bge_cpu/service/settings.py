@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+AHEAD = "BGE_CPU_READ_AHEAD"
+"""The variable that tells `ahead` which tokenizer to read."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -34,7 +37,6 @@ class Settings:
         keys_file: Where API keys are read from, besides the environment.
         log_texts: Whether queries and documents are logged.
         processes: How many workers there are.
-        parent: The process that supervises the workers; None where there is no other than this one.
     """
 
     load: dict[str, Any] = field(repr=False)
@@ -42,4 +44,3 @@ class Settings:
     keys_file: Path | None = None
     log_texts: bool = False
     processes: int = 1
-    parent: int | None = None
