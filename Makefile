@@ -1,10 +1,10 @@
 # Each target works on a machine with Python >= 3.10, venv and make, and makes .venv itself.
 PYTHON ?= python3
 BIN := .venv/bin
-# Where `make bench` writes its 2.3 GB checkpoint.
+# Where `make bench` writes its 2.3 GB checkpoint. It reads the texts of ../shared, or else those of the built-in probe.
 BENCH ?= $(or $(TMPDIR),/tmp)/bge-cpu-bench
 
-.PHONY: install demo lint test test-fast test-native test-arm bench clean
+.PHONY: install demo lint test test-fast test-native test-arm bench image clean
 
 install: .venv/.dev
 
@@ -59,7 +59,12 @@ test-arm:
 bench: .venv/.dev
 	$(BIN)/python -m pip install --quiet --group benchmark
 	@[ -f $(BENCH)/checkpoint/model.safetensors ] || $(BIN)/python benchmarks/make_checkpoint.py $(BENCH)/checkpoint
-	$(BIN)/python benchmarks/peers.py $(BENCH)/checkpoint --here --work a --work-dir $(BENCH)
+	$(BIN)/python benchmarks/peers.py $(BENCH)/checkpoint --here --work $(if $(wildcard ../shared/data/eval),a,f) --work-dir $(BENCH)
+
+# deploy/Dockerfile without a Docker engine, and the service in it tried (root; Debian's buildah and debootstrap; minutes).
+IMAGE ?= $(or $(TMPDIR),/tmp)/bge-cpu-image
+image:
+	$(PYTHON) deploy/image.py $(IMAGE)
 
 clean:
 	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
