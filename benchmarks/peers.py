@@ -8,7 +8,8 @@ CPU build comes from is pip's business: set PIP_EXTRA_INDEX_URL if a plain `pip 
 All contenders are loaded, one after another, and sleep; for each work, rounds go through all of them by turns, and the
 medians count. If memory gets short, the rest form a further group, with the baseline in it, too. Afterwards each is
 started afresh as often: from there are the load times (from starting the interpreter to the scores of a short pair for
-each core, files in the page cache) and the memory that loading takes. Needs ../shared/data and `make install`.
+each core, files in the page cache) and the memory that loading takes. Needs `make install`, and ../shared/data for all
+works but (f).
 """
 
 import argparse
@@ -30,7 +31,7 @@ from contest.measure import measure
 from contest.report import plot, show
 from contest.results import commit, contenders, machine, size
 from contest.sample import Sample
-from contest.works import WORKS, Chooser
+from contest.works import BUILT_IN, WORKS, Chooser
 
 WORK_DIR = Path(tempfile.gettempdir(), "bge-cpu-bench")
 
@@ -39,7 +40,7 @@ def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--work", action="append", choices=sorted(WORKS), help="repeatable (default: all)")
+    parser.add_argument("--work", action="append", choices=sorted(WORKS), help="repeatable (default: all but f)")
     parser.add_argument("--contender", action="append", choices=CONTENDERS, help="repeatable (default: all)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, help="for every contender (default: what each takes by itself)")
@@ -49,8 +50,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write all that was measured to this file")
     parser.add_argument("--plot", type=Path, help="draw it into this file, .svg or .png")
     options = parser.parse_args()
-    if not DATA.is_dir():
-        parser.error(f"no evaluation data at {DATA}: put the folder `shared` beside the repository")
+    names = options.work or [name for name in WORKS if name != BUILT_IN]
+    if not DATA.is_dir() and (names != [BUILT_IN] or options.fidelity):
+        parser.error(
+            f"no evaluation data at {DATA}: put the folder `shared` beside the repository, or --work {BUILT_IN}"
+        )
     if not (options.checkpoint / "tokenizer.json").is_file():
         parser.error(f"no checkpoint at {options.checkpoint}")
     for file in (options.json, options.plot):
@@ -65,7 +69,7 @@ def main() -> None:
     bench = Bench(options.checkpoint, options.work_dir, threads=options.threads, own=not options.here)
     entrants = [Entrant(name, bench) for name in dict.fromkeys([BASELINE, *(options.contender or CONTENDERS)])]
     chooser, ceilings = Chooser(options.checkpoint), Ceilings(bench, config)
-    works = [chooser.choose(name) for name in WORKS if name in (options.work or WORKS)]
+    works = [chooser.choose(name) for name in WORKS if name in names]
     sample = Sample() if options.fidelity else None
     results: dict[str, Any] = {
         "command": shlex.join(["python", *sys.argv]),
@@ -97,7 +101,7 @@ def main() -> None:
         entrants,
         works,
         rounds=options.rounds,
-        first=chooser.choose("b").pairs[: os.cpu_count()],
+        first=chooser.choose("b" if DATA.is_dir() else BUILT_IN).pairs[: os.cpu_count()],
         sample=sample.pairs if sample else [],
         reserve_gb=5 * weights_gb + 1,  # for loading the next one, and for what all of them take when they score
         save=save,

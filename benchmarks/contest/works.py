@@ -8,6 +8,7 @@ from statistics import fmean
 
 from tokenizers import Tokenizer
 
+from bge_cpu.quantization.probe import PAIRS
 from contest.child import Pair
 from contest.data import RELEVANT, Collection
 
@@ -17,7 +18,9 @@ WORKS = {  # in the order in which they are run: a lone pair may take memory for
     "c": "8 long pairs",
     "e": "20 queries with 20 candidates each, English and Chinese, a call for each query",
     "d": "one pair, 5 times",
+    "f": "the 64 pairs of the built-in probe, English and Chinese",
 }
+BUILT_IN = "f"  # needs no texts but the package's
 PASSAGES, SHORTEST, LONGEST, MEAN = 32, 108, 512, 238
 BATCH = 8
 PADDING = 1.63  # tokens with padding over tokens without, in batches of 8: the mean of random draws from the data
@@ -66,6 +69,7 @@ class Chooser:
             "b": lambda: [[pair for name, count in SHORT.items() for pair in self._short(name, count)]],
             "c": lambda: [self._long()],
             "d": lambda: [[self._lone()]] * LONE_TIMES,
+            "f": lambda: [list(PAIRS)],
             "e": lambda: [call for name, count in QUERIES.items() for call in candidates(Collection(name), count)],
         }
         calls = pick[name]()

@@ -4,7 +4,6 @@ import os
 
 from bge_cpu.doctor.check import (
     BUILD_PEAK,
-    ESTIMATED,
     GB,
     OK,
     PEAKS,
@@ -14,7 +13,7 @@ from bge_cpu.doctor.check import (
     is_large,
     listed,
 )
-from bge_cpu.engines import INT8_MODES, MODES
+from bge_cpu.engines import INT8_MODES, MODES, default_mode
 from bge_cpu.kernels.library import Kernels
 from bge_cpu.machine.cpu import NATIVE_BF16
 from bge_cpu.machine.memory import Memory
@@ -80,7 +79,7 @@ def cores(threads: int, quota: float | None) -> Check:
 
 def room(mode: str, model: str, memory: Memory | None, *, built: bool) -> Check:
     """Whether the memory is enough for the mode, and for building its artifact if that is not built yet."""
-    peaks = listed(f"{name} {PEAKS[name]}{' (estimate)' * (name in ESTIMATED)}" for name in MODES if name in PEAKS)
+    peaks = listed(f"{name} {PEAKS[name]}" for name in MODES if name in PEAKS)
     needs = f"peaks with bge-reranker-v2-m3, GB: {peaks}"
     if memory is None:
         return Check("memory", OK, "the system does not tell", needs)
@@ -90,7 +89,7 @@ def room(mode: str, model: str, memory: Memory | None, *, built: bool) -> Check:
     peak = PEAKS.get(mode, max(PEAKS.values()))
     if memory.available < peak * GB:
         status = PROBLEM if memory.capacity < peak * GB and is_large(model) else WARNING
-        leanest = min((name for name in MODES if name in PEAKS), key=lambda name: PEAKS[name])
+        leanest = default_mode()
         fits = PEAKS[leanest] * GB <= memory.available
         remedy = f"{more}, or use mode {leanest}" if fits else more
         return Check("memory", status, found, f"not enough for {mode}; {needs}", remedy)

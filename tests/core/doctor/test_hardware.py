@@ -1,10 +1,14 @@
 """The doctor's judgement of CPUs, cores and memory, as the kernel describes them."""
 
+import json
+import math
 from pathlib import Path
 
 import pytest
 
+from bge_cpu.doctor.check import PEAKS
 from bge_cpu.doctor.hardware import native
+from bge_cpu.engines import default_mode
 from bge_cpu.kernels.library import Kernels
 from tests.core.doctor.looking import V2_M3, look
 from tests.machines import ARM, AVX2, MEMINFO, VNNI, linux
@@ -76,8 +80,8 @@ def test_a_quota_of_less_than_the_threads_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("gb", "mode", "model", "status", "told"),
     [
-        (8, "fp32", V2_M3, "ok", "onnx 1.8"),
-        (2, "fp32", V2_M3, "problem", "free or add memory, or use mode onnx-int8"),
+        (8, "fp32", V2_M3, "ok", "onnx 1.9"),
+        (2, "fp32", V2_M3, "problem", f"free or add memory, or use mode {default_mode()}"),
         (2, "fp32", "./small", "warning", "not enough for fp32"),
         (0.5, "onnx-int8", V2_M3, "problem", "not enough for onnx-int8"),
         (1.5, "onnx-int8", V2_M3, "warning", "not to build and check its artifact"),
@@ -88,6 +92,15 @@ def test_little_memory(tmp_path: Path, gb: float, mode: str, model: str, status:
     check = look(linux(tmp_path, gb=gb), mode, model)["memory"]
     assert check.status == status, check
     assert told in f"{check.meaning} {check.remedy}"
+
+
+def test_peaks_are_those_that_were_measured() -> None:
+    found: dict[str, float] = {}
+    for file in (Path(__file__).resolve().parents[3] / "benchmarks/results").glob("v2-m3-*.json"):
+        for mode, contender in json.loads(file.read_text(encoding="utf-8"))["contenders"].items():
+            if mode in PEAKS:
+                found[mode] = max(found.get(mode, 0), *(work["peak_gb"] for work in contender["works"].values()))
+    assert {mode: math.ceil(10 * peak) / 10 for mode, peak in found.items()} == PEAKS
 
 
 def test_memory_that_others_hold_is_a_warning(tmp_path: Path) -> None:
