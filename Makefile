@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Where `make bench` writes its 2.3 GB checkpoint. It reads the texts of ../shared, or else those of the built-in probe.
 BENCH ?= $(or $(TMPDIR),/tmp)/bge-cpu-bench
 
-.PHONY: install demo lint test test-fast test-native test-arm bench image clean
+.PHONY: install demo lint test test-fast test-native test-arm bench docs image clean
 
 install: .venv/.dev
 
@@ -16,6 +16,10 @@ install: .venv/.dev
 
 .venv/.dev: .venv/.base
 	$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
+	@touch $@
+
+.venv/.docs: .venv/.base
+	$(BIN)/python -m pip install --quiet --group docs
 	@touch $@
 
 demo: .venv/.base
@@ -61,10 +65,14 @@ bench: .venv/.dev
 	@[ -f $(BENCH)/checkpoint/model.safetensors ] || $(BIN)/python benchmarks/make_checkpoint.py $(BENCH)/checkpoint
 	$(BIN)/python benchmarks/peers.py $(BENCH)/checkpoint --here --work $(if $(wildcard ../shared/data/eval),a,f) --work-dir $(BENCH)
 
+# The documentation as a site, in site/: a page that is missing, or a link or an anchor that leads nowhere, is an error.
+docs: .venv/.docs
+	$(BIN)/python -m mkdocs build --strict --quiet
+
 # deploy/Dockerfile without a Docker engine, and the service in it tried (root; Debian's buildah and debootstrap; minutes).
 IMAGE ?= $(or $(TMPDIR),/tmp)/bge-cpu-image
 image:
 	$(PYTHON) deploy/image.py $(IMAGE)
 
 clean:
-	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv dist build site .mypy_cache .ruff_cache .pytest_cache .hypothesis
