@@ -67,7 +67,7 @@ bench: .venv/.dev
 
 # The documentation as a site, in site/: a page that is missing, or a link or an anchor that leads nowhere, is an error.
 docs: .venv/.docs
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 # deploy/Dockerfile without a Docker engine, and the service in it tried (root; Debian's buildah and debootstrap; minutes).
 IMAGE ?= $(or $(TMPDIR),/tmp)/bge-cpu-image
