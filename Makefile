@@ -65,9 +65,10 @@ bench: .venv/.dev
 	@[ -f $(BENCH)/checkpoint/model.safetensors ] || $(BIN)/python benchmarks/make_checkpoint.py $(BENCH)/checkpoint
 	$(BIN)/python benchmarks/peers.py $(BENCH)/checkpoint --here --work $(if $(wildcard ../shared/data/eval),a,f) --work-dir $(BENCH)
 
-# The documentation as a site, in site/: a page that is missing, or a link or an anchor that leads nowhere, is an error.
+# The documentation as a site, in site/: a page that is missing, or a link or an anchor that leads nowhere, is an error (with
+# --quiet, --strict would not notice).
 docs: .venv/.docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # deploy/Dockerfile without a Docker engine, and the service in it tried (root; Debian's buildah and debootstrap; minutes).
 IMAGE ?= $(or $(TMPDIR),/tmp)/bge-cpu-image
