@@ -1,7 +1,7 @@
 """What docs/ says runs: its Python blocks as written, its commands as far as their options, its links to other pages.
 
-A block that needs what a test cannot give stands behind a comment, `<!-- not run: why -->`. Anchors, and the API's names,
-are checked by `make docs`.
+A block that needs what a test cannot give stands behind a comment, `<!-- not run: why -->`. Anchors and the API's
+names are checked by `make docs`.
 """
 
 import os
