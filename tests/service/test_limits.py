@@ -1,5 +1,6 @@
 """A service with narrow limits and keys: what it turns away, and that it is as before afterwards."""
 
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,8 +115,18 @@ def test_wrong_options(capsys: pytest.CaptureFixture[str], options: tuple[str, .
 def test_a_model_that_is_none(tmp_path: Path, processes: str) -> None:
     service = Service("--model", str(tmp_path), "--processes", processes)
     assert service.process.wait(SECONDS) == 1
+    wait(lambda: "config.json cannot be read" in service.log)
+    assert "Traceback" not in service.log
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_model_that_does_not_load(tiny_xlmr: Path, tmp_path: Path, processes: str) -> None:
+    shutil.copytree(tiny_xlmr, tmp_path / "model")
+    (tmp_path / "model/tokenizer.json").write_text("{}")
+    service = Service("--model", str(tmp_path / "model"), "--processes", processes)
+    assert service.process.wait(SECONDS) == 1
     wait(lambda: "the service did not start" in service.log)
-    assert "config.json cannot be read" in service.log
+    assert "is not a readable tokenizer" in service.log
     assert "Traceback" not in service.log
 
 

@@ -7,7 +7,7 @@ OK, WARNING, PROBLEM = "ok", "warning", "problem"
 GB = 1e9
 # Peak resident GB for bge-reranker-v2-m3's shape on two threads, up to 512 tokens, tokenizer included; that of bf16 is
 # from loading. The largest that benchmarks/results has, rounded up: a test compares them.
-PEAKS = {"native-int8": 0.8, "onnx-int8": 1.2, "onnx": 1.9, "bf16": 4.1, "int8": 2.4, "fp32": 2.7}
+PEAKS = {"native-int8": 0.9, "onnx-int8": 1.2, "onnx": 1.9, "bf16": 4.1, "int8": 2.4, "fp32": 2.7}
 BUILD_PEAK = 2.2  # while an INT8 artifact is compared with float32, once
 ARTIFACT = 0.6
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import multiprocessing
 import os
 import platform
 import signal
 import sys
 import warnings
 from importlib import metadata
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +51,12 @@ class Resident:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        parent = os.getppid() if self._settings.processes > 1 else None
         try:
             self._app = await asyncio.get_running_loop().run_in_executor(None, self._load)
         except (BgeCpuError, OSError) as error:
             await send({"type": "lifespan.startup.failed", "message": f"error: {error}"})
             return
-        watching = asyncio.create_task(_end_with(parent))
+        watching = asyncio.create_task(_end_with(multiprocessing.parent_process()))
         await send({"type": "lifespan.startup.complete"})
         await receive()
         watching.cancel()
@@ -119,10 +120,10 @@ def _info(settings: Settings, reranker: Reranker) -> dict[str, Any]:
     }
 
 
-async def _end_with(parent: int | None) -> None:
-    """End when the process that this one was forked from is gone; it goes with the supervisor, however that ends."""
+async def _end_with(parent: BaseProcess | None) -> None:
+    """End when the process that supervises this one is gone, however it went."""
     while parent is not None:
         await asyncio.sleep(_PARENT_SECONDS)
-        if os.getppid() != parent:
+        if not parent.is_alive():
             os.kill(os.getpid(), signal.SIGTERM)
             return
