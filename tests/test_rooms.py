@@ -42,8 +42,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ray": {"batch", "service", "path", "errors", "extras"},
     "cli": {
         *("path", "export", "evaluation", "batch", "ray", "bench", "doctor", "service", "extras"),
-        *("engines", "checkpoint", "quantization", "machine", "errors"),
+        *("engines", "checkpoint", "quantization", "machine", "errors", "bge_cpu"),
     },
+    "__main__": {"cli"},
     "langchain_bge_cpu": {"adapters", "documents", "path", "extras"},
     "llamaindex_bge_cpu": {"adapters", "documents", "path", "errors", "extras"},
 }

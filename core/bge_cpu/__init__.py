@@ -6,6 +6,9 @@ Example:
     >>> reranker.rank("what is panda?", ["hi", "The giant panda is a bear native to China."])
 """
 
+import importlib
+from typing import TYPE_CHECKING
+
 from bge_cpu.errors import (
     ArtifactError,
     BgeCpuError,
@@ -30,3 +33,13 @@ __all__ = [
     "Reranker",
     "ServiceError",
 ]
+
+if TYPE_CHECKING:
+    __version__: str
+else:
+
+    def __getattr__(name: str) -> str:
+        """`__version__`, looked up when it is asked for: importlib.metadata would slow every import."""
+        if name != "__version__":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return importlib.import_module("importlib.metadata").version("bge-cpu")

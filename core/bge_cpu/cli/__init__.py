@@ -4,10 +4,11 @@ import io
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Annotated, TextIO
 
 import typer
 
+import bge_cpu
 from bge_cpu.cli import cache
 from bge_cpu.cli.batch import RayTakesAnAddress, batch
 from bge_cpu.cli.bench import bench
@@ -39,8 +40,18 @@ app.command()(bench)
 app.command()(serve)
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"bge-cpu {bge_cpu.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def options() -> None:
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
     """Rerank documents on plain CPUs with BAAI/bge-reranker-v2-m3 and its relatives."""
 
 
