@@ -1,9 +1,12 @@
-"""How a ranking looks: an HTML table for notebooks, a rich table for terminals."""
+"""How a ranking looks: an HTML table for notebooks, a rich table for terminals, however narrow they are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -13,6 +16,10 @@ if TYPE_CHECKING:
 _ROWS = 20
 _CHARACTERS = 300
 _BAR = 20
+_LEAST_BAR = 5
+_TEXT = 30  # columns that a text gets before its bar gets any
+_LEAST_TEXT = 24  # with fewer it stands below its score
+_UNBOUNDED = 10_000  # columns
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -28,22 +35,60 @@ def bars(scores: Sequence[float]) -> list[float]:
     return [(score - low) / (high - low) if high > low else 1.0 for score in scores]
 
 
-def table(ranking: "Sequence[Ranked]", *, rows: int = _ROWS) -> Table:
-    """A rich table: rank, index, score, score bar, text; `rows` rows at most, then how many were left out."""
+def table(ranking: "Sequence[Ranked]", *, width: int, rows: int = _ROWS) -> RenderableType:
+    """What a terminal shows: rank, index, score, score bar, text; `rows` rows at most, then how many were left out.
+
+    Where it is narrow the bars shrink first, then they go, then each text stands below its score.
+
+    Args:
+        ranking: What is shown.
+        width: The terminal's, in columns.
+        rows: How many at most.
+    """
+    shown = list(zip(ranking[:rows], bars([item.score for item in ranking]), strict=False))
+    scores = [f"{item.score:.4f}" for item, _ in shown]
+    figures = [("rank", str(len(shown))), ("index", *(str(item.index) for item, _ in shown)), ("score", *scores)]
+    left = width - sum(max(map(len, column)) + 2 for column in figures) - 2
+    if left < _LEAST_TEXT:
+        return Group(*_stacked(ranking, shown, rows))
+    bar = min(_BAR, left - 2 - _TEXT)
     view = Table(box=None, padding=(0, 1), caption=_left_out(ranking, rows), caption_justify="left")
-    view.add_column("rank", justify="right")
-    view.add_column("index", justify="right", style="dim")
-    view.add_column("score", justify="right", style="bold")
-    view.add_column("", width=_BAR, no_wrap=True, style="green")
+    view.add_column("rank", justify="right", no_wrap=True)
+    view.add_column("index", justify="right", no_wrap=True, style="dim")
+    view.add_column("score", justify="right", no_wrap=True, style="bold")
+    if bar >= _LEAST_BAR:
+        view.add_column("", width=bar, no_wrap=True, style="green")
     view.add_column("document", overflow="fold")
-    for rank, (item, share) in enumerate(zip(ranking, bars([item.score for item in ranking]), strict=True), 1):
-        if rank > rows:
-            break
-        text = Text(_line(_scored(item)))
-        if item.truncated_tokens:
-            text.append(f"  [{_cut(item)}]", style="yellow")
-        view.add_row(str(rank), str(item.index), f"{item.score:.4f}", _bar(share), text)
+    for rank, (score, (item, share)) in enumerate(zip(scores, shown, strict=True), 1):
+        cells = [str(rank), str(item.index), score, *([_bar(share, bar)] if bar >= _LEAST_BAR else [])]
+        view.add_row(*cells, _text(item))
     return view
+
+
+class Fitted:
+    """A table, or where the terminal is too narrow for its words a list: each row's first cell, the others below it.
+
+    Args:
+        table: What is shown.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        unbounded = options.update(width=_UNBOUNDED)
+        if Measurement.get(console, unbounded, self._table).minimum <= options.max_width:
+            yield self._table
+            return
+        first, *others = self._table.columns
+        for number, head in enumerate(first.cells):
+            yield head
+            below = Table(box=None, padding=(0, 1), show_header=False)
+            below.add_column()
+            below.add_column(overflow="fold")
+            for column in others:
+                below.add_row(column.header, list(column.cells)[number])
+            yield Padding(below, (0, 0, 0, 1))
 
 
 def html(ranking: "Sequence[Ranked]", *, rows: int = _ROWS) -> str:
@@ -62,8 +107,24 @@ def html(ranking: "Sequence[Ranked]", *, rows: int = _ROWS) -> str:
     return f"<table>{head}{''.join(lines)}</table><p>{_left_out(ranking, rows) or ''}</p>"
 
 
-def _bar(share: float) -> str:
-    eighths = round(share * _BAR * 8)
+def _stacked(
+    ranking: "Sequence[Ranked]", shown: "Sequence[tuple[Ranked, float]]", rows: int
+) -> Iterator[RenderableType]:
+    for rank, (item, share) in enumerate(shown, 1):
+        head = Text(f"{rank}  ", no_wrap=True).append(f"{item.score:.4f}", style="bold")
+        yield head.append(f"  index {item.index}  ", style="dim").append(_bar(share, _BAR // 2), style="green")
+        yield Padding(_text(item), (0, 0, 0, 3))
+    if caption := _left_out(ranking, rows):
+        yield caption
+
+
+def _text(item: "Ranked") -> Text:
+    text = Text(_line(_scored(item)), overflow="fold")
+    return text.append(f"  [{_cut(item)}]", style="yellow") if item.truncated_tokens else text
+
+
+def _bar(share: float, width: int) -> str:
+    eighths = round(share * width * 8)
     return "█" * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")
 
 

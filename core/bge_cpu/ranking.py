@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, overload
 from bge_cpu import display
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console, ConsoleOptions, RenderableType
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,8 @@ class Ranking(Sequence[Ranked]):
     def _repr_html_(self) -> str:
         return display.html(self)
 
-    def __rich__(self) -> "Table":
-        return display.table(self)
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[RenderableType]":
+        yield display.table(self, width=options.max_width)
 
 
 def normalized(logits: Sequence[float], normalize: str | None) -> list[float]:

@@ -1,7 +1,8 @@
 """`bge-cpu cache list|prune`: the INT8 artifacts on this machine."""
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -9,35 +10,55 @@ from rich.table import Table
 from rich.text import Text
 
 from bge_cpu.cli.options import CacheDir
+from bge_cpu.cli.output import JsonFile, check_outputs, on_stdout, write_json
+from bge_cpu.display import Fitted
 from bge_cpu.errors import ArtifactError
 from bge_cpu.quantization import fidelity
 from bge_cpu.quantization.artifacts import damage
 from bge_cpu.quantization.cache import Pruning, artifacts, default_cache, remove, size
 from bge_cpu.quantization.hashes import forget_missing
+from bge_cpu.quantization.manifest import Manifest
 
 app = typer.Typer(name="cache", help="List or prune the INT8 artifacts on this machine.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_artifacts(cache_dir: CacheDir = None) -> None:
+def list_artifacts(cache_dir: CacheDir = None, json_file: JsonFile = None) -> None:
     """Show each artifact with its model, mode, size and fidelity."""
+    check_outputs(json_file)
     cache = _cache(cache_dir)
-    table = Table(box=None, padding=(0, 1), title=Text(str(cache)), title_justify="left")
+    found = [_described(folder, manifest) for folder, manifest in artifacts(cache)]
+    write_json({"cache": str(cache), "artifacts": found}, json_file)
+    if not on_stdout(json_file):
+        console = Console(highlight=False)
+        console.print(Text(str(cache), style="italic"), soft_wrap=True)
+        console.print(Fitted(_table(found)))
+
+
+def _described(folder: Path, manifest: Manifest | None) -> dict[str, Any]:
+    """An artifact; of what a stopped build left there is neither model nor mode."""
+    what = {"folder": folder.name, "bytes": size(folder)}
+    if manifest is None:
+        return what | {"model": None, "mode": None, "spearman": None, "state": "left by a build that was stopped"}
+    measured = fidelity.read(folder)
+    try:
+        state = damage(folder) or "whole"
+    except OSError as error:
+        state = f"cannot be read: {error.strerror}"
+    spearman = measured.spearman if measured and math.isfinite(measured.spearman) else None
+    return what | {"model": manifest.model, "mode": manifest.mode, "spearman": spearman, "state": state}
+
+
+def _table(found: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, padding=(0, 1))
     for column in ("model", "mode", "MB", "Spearman", "state"):
         table.add_column(column, justify="right" if column in ("MB", "Spearman") else "left", overflow="fold")
-    for folder, manifest in artifacts(cache):
-        megabytes = f"{size(folder) / 1e6:.0f}"
-        if manifest is None:
-            table.add_row(folder.name, "", megabytes, "", "left by a build that was stopped")
-            continue
-        found = fidelity.read(folder)
-        spearman = f"{found.spearman:.4f}" if found else "not measured"
-        try:
-            state = damage(folder) or "whole"
-        except OSError as error:
-            state = f"cannot be read: {error.strerror}"
-        table.add_row(Text(manifest.model), Text(manifest.mode), megabytes, spearman, state)
-    Console(highlight=False).print(table)
+    for artifact in found:
+        spearman = "not measured" if artifact["spearman"] is None else f"{artifact['spearman']:.4f}"
+        model, mode = (artifact[name] or "" for name in ("model", "mode"))
+        figures = f"{artifact['bytes'] / 1e6:.0f}", spearman if mode else ""
+        table.add_row(Text(model or artifact["folder"]), Text(mode), *figures, artifact["state"])
+    return table
 
 
 @app.command()

@@ -12,13 +12,14 @@ from rich.progress import MofNCompleteColumn, TimeRemainingColumn
 
 from bge_cpu import evaluation
 from bge_cpu.cli.options import LoadOptions, loads_a_model
-from bge_cpu.cli.output import as_json, check_outputs, progress_bar, told
+from bge_cpu.cli.output import JsonFile, check_outputs, on_stdout, progress_bar, told, write_json
 from bge_cpu.engines import MODES, check_mode
 from bge_cpu.errors import InputError
 from bge_cpu.evaluation import Report, Reranked, Task, write_trec
 from bge_cpu.evaluation.bootstrap import LEVEL, SAMPLES, SEED
 from bge_cpu.evaluation.first_stage import needs_extra
 from bge_cpu.evaluation.tables import cut_in_words, show
+from bge_cpu.inputs import check_count
 from bge_cpu.reranker import Reranker
 
 _MODES = f"{', '.join(MODES)}; repeatable, the others are held to the first; default: the fastest here."
@@ -28,10 +29,10 @@ _MODES = f"{', '.join(MODES)}; repeatable, the others are held to the first; def
 def evaluate(
     folders: Annotated[list[Path], typer.Argument(help="Sets in BEIR's layout: corpus.jsonl, queries.jsonl, qrels.")],
     modes: Annotated[list[str] | None, typer.Option("--mode", help=_MODES, show_default=False)] = None,
-    queries: Annotated[
+    sample: Annotated[
         int | None,
         typer.Option(
-            "--queries", help="How many per set at most, evenly spread over it; default: all.", show_default=False
+            "--sample", help="Queries per set at most, evenly spread over it; default: all.", show_default=False
         ),
     ] = None,
     candidates: Annotated[int, typer.Option("--candidates", help="How many per query are reranked at most.")] = 100,
@@ -47,9 +48,7 @@ def evaluate(
     min_grade: Annotated[
         int, typer.Option("--min-grade", help="Least grade of a relevant document for MRR, P and Recall.")
     ] = 1,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write all figures there; - prints them instead of the tables.")
-    ] = None,
+    json_file: JsonFile = None,
     runs: Annotated[Path | None, typer.Option("--runs", help="Folder for a TREC run file per set and mode.")] = None,
     chart: Annotated[Path | None, typer.Option("--chart", help="Draw nDCG@10 as bars: a .svg or .png file.")] = None,
     *,
@@ -61,6 +60,8 @@ def evaluate(
     """
     modes = [check_mode(mode) for mode in dict.fromkeys(modes or [])]
     check_outputs(json_file, chart)
+    if sample is not None:
+        check_count(sample, "--sample")
     if runs is not None:
         _make_folder(runs)
     needs_extra("bge_cpu.evaluation.measures")
@@ -68,7 +69,7 @@ def evaluate(
     tasks = []
     for folder in folders:
         collection = evaluation.read(folder, split=split, first_stage=first_stage)
-        tasks.append(evaluation.prepare(collection, queries=queries, candidates=candidates))
+        tasks.append(evaluation.prepare(collection, queries=sample, candidates=candidates))
     if runs is not None:
         _write_first_stages(tasks, runs)
     # Loaded before there is a bar: building an INT8 artifact shows one of its own.
@@ -88,12 +89,11 @@ def evaluate(
         "bootstrap": {"samples": SAMPLES, "level": LEVEL, "seed": SEED},
         "sets": [asdict(report) for report in reports],
     }
-    if str(json_file) == "-":
-        typer.echo(as_json(figures))
-    else:
-        _print(reports, min_grade=min_grade, max_length=options.longest_pair())
-        if json_file is not None:
-            json_file.write_text(as_json(figures) + "\n", encoding="utf-8")
+    if not on_stdout(json_file):
+        _print(reports, min_grade=min_grade)
+    write_json(figures, json_file)
+    for line in cut_in_words(reports, options.longest_pair()):
+        typer.echo(f"warning: {line}", err=True)
     if draw is not None:
         draw(reports, chart, title=_title(options.model))
 
@@ -138,12 +138,10 @@ def _trec(folder: Path, name: str, system: str) -> Path:
     return folder / f"{name}.{system}.trec"
 
 
-def _print(reports: Sequence[Report], *, min_grade: int, max_length: int) -> None:
+def _print(reports: Sequence[Report], *, min_grade: int) -> None:
     console = Console(highlight=False)
     console.print(*map(show, reports), sep="\n")
     lines = [f"[ ]: {LEVEL:.0%} interval over {SAMPLES:,} paired bootstrap samples of the queries"]
     if min_grade > 1:
         lines.append(f"MRR, P and Recall: documents of grade {min_grade} or more are relevant")
     console.print(*lines, sep="\n", markup=False, style="dim")
-    for line in cut_in_words(reports, max_length):
-        typer.echo(f"warning: {line}", err=True)

@@ -1,6 +1,7 @@
 """`bge-cpu rank`: documents from arguments, a file or stdin, ranked."""
 
 import json
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -12,6 +13,7 @@ import typer
 from rich.console import Console
 
 from bge_cpu.cli.options import LoadOptions, loads_a_model
+from bge_cpu.cli.output import JsonFile, check_outputs, on_stdout, tell_empty_lines, write_json
 from bge_cpu.display import table
 from bge_cpu.errors import InputError
 from bge_cpu.ranking import Ranking
@@ -51,19 +53,20 @@ def rank(
     long_documents: Annotated[
         LongDocuments, typer.Option("--long-documents", help="Cut what is beyond max_length, or read it in windows.")
     ] = LongDocuments.truncate,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object instead of a table.")] = False,
+    json_file: JsonFile = None,
     *,
     options: LoadOptions,
 ) -> None:
     """Rank documents by their relevance to a query: from arguments, a file or stdin."""
+    check_outputs(json_file)
     texts = _documents(documents or [], file, field)
     reranker = options.load()
     how = None if normalize is Normalize.none else normalize.value
     ranking = reranker.rank(query, texts, top_n=top_n, normalize=how, long_documents=long_documents.value)
-    if as_json:
-        typer.echo(json.dumps({"query": query, "results": _results(ranking)}, ensure_ascii=False, indent=1))
-    else:
-        Console(highlight=False).print(table(ranking, rows=len(ranking)))
+    write_json({"query": query, "results": _results(ranking)}, json_file)
+    if not on_stdout(json_file):
+        console = Console(highlight=False)
+        console.print(table(ranking, width=console.width, rows=len(ranking)))
 
 
 def _documents(arguments: list[str], file: Path | None, field: str | None) -> list[str]:
@@ -77,35 +80,63 @@ def _documents(arguments: list[str], file: Path | None, field: str | None) -> li
     if file is None and (sys.stdin is None or sys.stdin.isatty()):
         raise InputError("no documents", hint='pass them as arguments: bge-cpu rank "query" "document" ..., or --file')
     if file is None or str(file) == "-":
-        return list(_lines(sys.stdin.buffer, "stdin", field))
+        return _texts(sys.stdin.buffer, "stdin", field)
     try:
         with file.open("rb") as stream:
-            return list(_lines(stream, str(file), field))
+            return _texts(stream, str(file), field)
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def _lines(stream: BinaryIO, name: str, field: str | None) -> Iterator[str]:
-    """A document per line, or per JSON object that a line holds (blank lines are passed over then)."""
+def _texts(stream: BinaryIO, name: str, field: str | None) -> list[str]:
+    """A document per line, or per JSON object that a line holds; lines without text are counted aloud."""
+    texts, empty = [], 0
+    for number, line in enumerate(_lines(stream, name), 1):
+        if not line.strip():
+            empty += 1
+        elif field is None:
+            if not texts:
+                _check_plain(line, name)
+            texts.append(line)
+        else:
+            texts.append(_field(line, field, f"line {number} of {name}"))
+    tell_empty_lines(empty)
+    return texts
+
+
+def _lines(stream: BinaryIO, name: str) -> Iterator[str]:
+    """The lines, without their ends."""
     for number, data in enumerate(stream, 1):
         try:
-            line = data.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-            if field is None:
-                yield line
-            elif line.strip():
-                yield _field(json.loads(line), field)
+            yield data.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
             raise InputError(f"line {number} of {name} is not UTF-8: {error.reason}") from error
-        except InputError as error:
-            raise InputError(f"line {number} of {name}: {error.args[0]}") from error
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"line {number} of {name} is not JSON: {error}") from error
 
 
-def _field(record: Any, field: str) -> str:
+def _check_plain(first: str, name: str) -> None:
+    """Refuse JSON lines, by the file's name or its first line, where their field was not named."""
+    try:
+        record = json.loads(first)
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict) and not name.endswith(".jsonl"):
+        return
+    texts = [key for key, value in record.items() if isinstance(value, str)] if isinstance(record, dict) else []
+    raise InputError(
+        f"{name} holds JSON lines, and --field does not say where in them the document is",
+        hint=f"name its field: {' or '.join(f'--field {shlex.quote(key)}' for key in texts[:3]) or '--field text'}",
+    )
+
+
+def _field(line: str, field: str, where: str) -> str:
+    """The text in a field of the object that a line holds."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where} is not JSON: {error}") from error
     if not isinstance(record, dict) or not isinstance(record.get(field), str):
         held = f"an object with {', '.join(map(repr, record))}" if isinstance(record, dict) else type(record).__name__
-        raise InputError(f"no text in a field {field!r}, but {held}")
+        raise InputError(f"{where}: no text in a field {field!r}, but {held}")
     return str(record[field])
 
 

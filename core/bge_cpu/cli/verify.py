@@ -15,13 +15,15 @@ from rich.text import Text
 from bge_cpu.checkpoint import open_checkpoint
 from bge_cpu.cli.evaluate import loaders
 from bge_cpu.cli.options import LoadOptions, loads_a_model
-from bge_cpu.cli.output import as_json, progress_bar, told
+from bge_cpu.cli.output import JsonFile, check_outputs, on_stdout, progress_bar, tell_empty_lines, told, write_json
+from bge_cpu.display import Fitted
 from bge_cpu.engines import MODES, check_mode, default_mode
 from bge_cpu.errors import InputError
 from bge_cpu.evaluation import Agreement, Collection, Task, agreement, prepare, read
-from bge_cpu.evaluation.agreement import PROBE, TOPS, all_if_few, from_files, probe
+from bge_cpu.evaluation.agreement import EMPTY_LINES, PROBE, TOPS, all_if_few, from_files, probe
 from bge_cpu.evaluation.reranking import rerank_all
 from bge_cpu.evaluation.tables import count
+from bge_cpu.inputs import check_count
 
 _MODES = f"{', '.join(MODES)}; repeatable; default: the fastest here."
 _LINES = "one per line, or .jsonl with a field text"
@@ -40,7 +42,7 @@ def verify(
     sample: Annotated[int, typer.Option("--sample", help="Queries at most, evenly spread over those given.")] = 50,
     modes: Annotated[list[str] | None, typer.Option("--mode", help=_MODES, show_default=False)] = None,
     reference: Annotated[str, typer.Option("--reference", help="The mode that the others are held to.")] = "onnx",
-    as_object: Annotated[bool, typer.Option("--json", help="Print a JSON object instead of a table.")] = False,
+    json_file: JsonFile = None,
     *,
     options: LoadOptions,
 ) -> None:
@@ -48,10 +50,13 @@ def verify(
 
     Good enough is a mode whose Spearman rank correlation with the reference, over all pairs, reaches --min-fidelity.
     """
+    check_outputs(json_file)
+    check_count(sample, "--sample")
     least = options.least_fidelity()
     others = list(dict.fromkeys(check_mode(mode) for mode in modes or [default_mode()]))
     _check_modes(options, check_mode(reference), others)
     collection = all_if_few(_collection(folder, queries, documents), candidates)
+    tell_empty_lines(collection.notes.get(EMPTY_LINES, 0))
     task = prepare(collection, queries=sample, candidates=candidates)
     load = partial(options.load, min_fidelity=None)  # a gate would refuse what is to be measured
     modes_by_name = loaders(load, [reference, *others])
@@ -60,11 +65,10 @@ def verify(
     truncated, pairs = runs[reference].truncated_pairs, runs[reference].pairs
     found = {mode: agreement(runs[reference].run, runs[mode].run) for mode in others}
     verdicts = {mode: None if least is None else found[mode].spearman >= least for mode in others}
-    if as_object:
-        answer = {"model": options.model, "reference": reference, "data": task.name, "min_fidelity": least}
-        rows = [{"mode": mode, "good_enough": verdicts[mode]} | _plain(found[mode]) for mode in others]
-        typer.echo(as_json(answer | {"notes": dict(task.notes), "modes": rows}))
-    else:
+    answer = {"model": options.model, "reference": reference, "data": task.name, "min_fidelity": least}
+    rows = [{"mode": mode, "good_enough": verdicts[mode]} | _plain(found[mode]) for mode in others]
+    write_json(answer | {"notes": dict(task.notes), "modes": rows}, json_file)
+    if not on_stdout(json_file):
         _print(options.model, reference, task, pairs, found, least)
     if truncated:
         cut = f"cut to max_length={options.longest_pair()} tokens, in every mode: {truncated:,} of {pairs:,} pairs"
@@ -116,7 +120,7 @@ def _print(
     console.print(
         Text(f"{task.name}: {count(len(task.queries), 'query', 'queries')}, {count(pairs, 'pair', 'pairs')}\n")
     )
-    console.print(_table(found))
+    console.print(Fitted(_table(found)))
     for reason, number in task.notes.items():
         console.print(Text(f" {reason}: {number:,}", style="dim"))
     for mode, figures in found.items():
@@ -154,6 +158,8 @@ def _verdict(mode: str, found: Agreement, reference: str, least: float | None) -
         return Text(f" {mode}: no verdict, for --min-fidelity is none")
     if math.isnan(found.spearman):
         return Text(f" ✗ {mode} cannot be judged: its logits, or those of {reference}, are all the same", style="red")
+    queries = count(found.queries, "query", "queries")
+    seen = f"another first place in {found.first_changed} of {queries}, Spearman {found.spearman:.4f}"
     if found.spearman >= least:
-        return Text(f" ✓ {mode} is good enough here: it ranks like {reference}", style="green")
-    return Text(f" ✗ {mode} is not good enough here: stay with {reference}", style="red")
+        return Text(f" ✓ {mode} is good enough: {seen}", style="green")
+    return Text(f" ✗ {mode} is not good enough: {seen}; stay with {reference}", style="red")

@@ -17,6 +17,8 @@ from bge_cpu.ranking import sigmoid
 
 TOPS = (3, 10)
 PROBE = "the built-in probe"
+EMPTY_LINES = "empty lines (passed over)"
+"""The note of a collection that counts them."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,12 @@ def from_files(queries: Path, documents: Path) -> Collection:
     Raises:
         InputError: A file cannot be read, holds no text, or has a wrong line.
     """
-    asked, given = ({key: text for key, text in read_plain(file).items() if text} for file in (queries, documents))
+    (asked, empty), (given, more) = map(read_plain, (queries, documents))
+    asked, given = ({key: text for key, text in texts.items() if text} for texts in (asked, given))
     for file, texts in ((queries, asked), (documents, given)):
         if not texts:
             raise InputError(f"{file} holds no text")
-    return Collection(f"{queries.name} and {documents.name}", given, asked)
+    return Collection(f"{queries.name} and {documents.name}", given, asked, notes={EMPTY_LINES: empty + more})
 
 
 def all_if_few(collection: Collection, candidates: int) -> Collection:

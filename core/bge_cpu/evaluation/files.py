@@ -30,13 +30,17 @@ def lines(file: Path) -> Iterator[tuple[int, str]]:
     Raises:
         InputError: The file cannot be read, or is not UTF-8.
     """
+    return ((number, line) for number, line in _all_lines(file) if line.strip())
+
+
+def _all_lines(file: Path) -> Iterator[tuple[int, str]]:
+    """All lines, those without text, too; numbers and errors are those of `lines`."""
     number = 0
     try:
         with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
             for number, data in enumerate(stream, 1):
                 line = data.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-                if line.strip():
-                    yield number, line
+                yield number, line
     except UnicodeDecodeError as error:
         raise InputError(f"line {number} of {file} is not UTF-8: {error.reason}") from error
     except (OSError, EOFError, zlib.error) as error:
@@ -75,16 +79,23 @@ def text_of(record: Mapping[str, Any], where: str) -> str:
     return f"{title} {check_text(record['text'], f'text in {where}')}".strip()
 
 
-def read_plain(file: Path) -> dict[str, str]:
+def read_plain(file: Path) -> tuple[dict[str, str], int]:
     """Texts by line number, one per line; from a .jsonl file the `text` of each object, with its `title`.
+
+    Returns:
+        The texts, and how many lines were passed over because nothing is in them.
 
     Raises:
         InputError: The file cannot be read, or a line of a .jsonl file is no object with a text.
     """
-    if ".jsonl" not in file.suffixes[-2:]:
-        return {str(number): line.strip() for number, line in lines(file)}
-    numbered = ((number, f"line {number} of {file}", line) for number, line in lines(file))
-    return {str(number): text_of(_object(line, where), where) for number, where, line in numbered}
+    found, empty, objects = {}, 0, ".jsonl" in file.suffixes[-2:]
+    for number, line in _all_lines(file):
+        where = f"line {number} of {file}"
+        if not line.strip():
+            empty += 1
+        else:
+            found[str(number)] = text_of(_object(line, where), where) if objects else line.strip()
+    return found, empty
 
 
 def read_grades(file: Path) -> Grades:

@@ -6,6 +6,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from bge_cpu.display import Fitted
 from bge_cpu.evaluation.bootstrap import Interval
 from bge_cpu.evaluation.report import Report, System
 
@@ -17,7 +18,7 @@ def show(report: Report) -> Group:
     documents = count(report.documents, "document", "documents")
     title = Text(report.name, style="bold")
     title.append(f"  {queries} · {documents} · top {report.candidates} of {report.first_stage}", style="not bold")
-    return Group(title, _table(report), *_differences(report), *_notes(report), "")
+    return Group(title, Fitted(_table(report)), *_differences(report), *_notes(report), "")
 
 
 def cut_in_words(reports: Sequence[Report], max_length: int) -> list[str]:
