@@ -76,11 +76,13 @@ class Fitted:
         self._table = table
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        unbounded = options.update(width=_UNBOUNDED)
-        if Measurement.get(console, unbounded, self._table).minimum <= options.max_width:
-            yield self._table
+        table, unbounded = self._table, options.update(width=_UNBOUNDED)
+        least = Measurement.get(console, unbounded, table).minimum
+        if least <= options.max_width:
+            self._share_out(console, unbounded, options.max_width - least)
+            yield table
             return
-        first, *others = self._table.columns
+        first, *others = table.columns
         for number, head in enumerate(first.cells):
             yield head
             below = Table(box=None, padding=(0, 1), show_header=False)
@@ -89,6 +91,16 @@ class Fitted:
             for column in others:
                 below.add_row(column.header, list(column.cells)[number])
             yield Padding(below, (0, 0, 0, 1))
+
+    def _share_out(self, console: Console, unbounded: ConsoleOptions, free: int) -> None:
+        """Set the columns' widths: their longest word each, and of what is free a share of what they lack."""
+        least, lacking = [], []
+        for column in self._table.columns:
+            cells = [Measurement.get(console, unbounded, cell) for cell in (column.header, *column.cells)]
+            least.append(max(cell.minimum for cell in cells))
+            lacking.append(max(cell.maximum for cell in cells) - least[-1])
+        for column, width, lacks in zip(self._table.columns, least, lacking, strict=True):
+            column.width = width + min(lacks, lacks * free // max(1, sum(lacking)))
 
 
 def html(ranking: "Sequence[Ranked]", *, rows: int = _ROWS) -> str:

@@ -44,6 +44,7 @@ class Progress:
         bad: Bad rows that this start has met.
         cut: Results of this start that stand for pairs cut to max_length.
         before: Rows that were done when this start began.
+        empty: Lines without text that this start has passed over; known in the end.
     """
 
     rows: int
@@ -52,6 +53,7 @@ class Progress:
     bad: int = 0
     cut: int = 0
     before: int = 0
+    empty: int = 0
 
 
 def rerank(
@@ -186,4 +188,4 @@ def _run(
         workers.run(job, map(source.shard, missing), step)
     source.check_unchanged()
     folder.assemble(source.shard_count)
-    return replace(progress, done=source.rows)  # blank lines, too
+    return replace(progress, done=source.rows, empty=source.rows - progress.done)

@@ -32,6 +32,7 @@ class Estimate:
 
     Attributes:
         rows: Rows of the input, bad ones included.
+        empty: Lines without text, which are passed over.
         bad: Bad rows.
         first_bad: The number and reason of the first.
         pairs: (query, document) pairs.
@@ -42,6 +43,7 @@ class Estimate:
     """
 
     rows: int = 0
+    empty: int = 0
     bad: int = 0
     first_bad: tuple[int, str] | None = None
     pairs: int = 0
@@ -103,7 +105,9 @@ def _rows(source: Source, found: Estimate, strict: bool) -> Iterator[Row]:
     """The good rows; bad ones are counted."""
     reader = open_reader(source.kind, source.file)
     for shard in map(source.shard, range(source.shard_count)):
+        found.empty += shard.rows
         for number, raw in reader.rows(shard):
+            found.empty -= 1
             try:
                 yield parse(number, raw)
             except BadRow as error:

@@ -11,8 +11,12 @@ from typing import Any
 
 from bge_cpu.engines import INT8_MODES
 from bge_cpu.machine import children
+from bge_cpu.machine.load import Others
 
 Progress = Callable[[str], None]
+
+MOST_OTHERS = 0.1
+"""The share of the CPUs that other processes may take before figures are worthless."""
 
 
 @dataclass
@@ -26,6 +30,7 @@ class Measured:
         ms_by_length: Milliseconds per pair by the pair's tokens, on all threads.
         rate_by_threads: Pairs per second by threads, at `rate_length` tokens.
         rate_length: The tokens of the pairs that the rates were measured with.
+        others_share: Which share of the CPUs other processes took meanwhile, 0..1; None where the system does not tell.
         refused: Why it could not run; all else is empty then.
     """
 
@@ -35,6 +40,7 @@ class Measured:
     ms_by_length: dict[int, float] = field(default_factory=dict)
     rate_by_threads: dict[int, float] = field(default_factory=dict)
     rate_length: int = 0
+    others_share: float | None = None
     refused: str | None = None
 
     @property
@@ -74,7 +80,9 @@ def measure(
     if mode in INT8_MODES:
         _run(task | {"lengths": []}, found, progress)
     if found.refused is None:
+        others = Others()
         _run(task, found, progress)
+        found.others_share = others.share()
     return found if found.refused is None else Measured(mode, refused=found.refused)
 
 
@@ -98,6 +106,25 @@ def _note(found: Measured, point: dict[str, Any]) -> None:
         found.rate_length = point["length"]
     else:
         setattr(found, kind, value)
+
+
+def disturbance(results: Sequence[Measured]) -> str:
+    """How much other processes took of the CPUs while the modes were measured, at most, and what that means."""
+    shares = {result.mode: result.others_share for result in results if result.others_share is not None}
+    if not shares:
+        return "Whether other processes ran meanwhile, this system does not tell."
+    mode, share = max(shares.items(), key=lambda item: item[1])
+    if share <= MOST_OTHERS:
+        return f"Other processes took {share:.0%} of the CPUs at most."
+    return (
+        f"These figures are worthless: other processes took {share:.0%} of the CPUs while {mode} was measured. "
+        "Stop them and measure again."
+    )
+
+
+def disturbed(results: Sequence[Measured]) -> bool:
+    """Whether other processes took so much of the CPUs that the figures are worthless."""
+    return any((result.others_share or 0) > MOST_OTHERS for result in results)
 
 
 def recommendation(results: Sequence[Measured]) -> str:

@@ -15,7 +15,7 @@ from bge_cpu.batch import DEFAULT_SHARD_SIZE, Progress, rerank
 from bge_cpu.batch.dry import Estimate, estimate
 from bge_cpu.batch.job import Workers
 from bge_cpu.cli.options import LoadOptions, loads_a_model
-from bge_cpu.cli.output import progress_bar
+from bge_cpu.cli.output import progress_bar, tell_empty_lines
 from bge_cpu.cli.rank import LongDocuments, Normalize
 
 _LINE_EVERY = 30.0  # seconds, where stderr is no terminal
@@ -131,6 +131,7 @@ def _counted(bar: Bar) -> Callable[[Estimate], None]:
 def _say(done: Progress, out: Path, max_length: int) -> None:
     earlier = f", {done.before:,} of them done before" if done.before else ""
     typer.echo(f"{out / 'results.jsonl'}: {done.rows:,} rows{earlier}; {done.pairs:,} pairs scored")
+    tell_empty_lines(done.empty)
     errors = out / "errors.jsonl"
     if errors.stat().st_size:
         typer.echo(f"warning: some rows are bad; they stand in {errors} with the reasons", err=True)
@@ -140,6 +141,7 @@ def _say(done: Progress, out: Path, max_length: int) -> None:
 
 def _show(found: Estimate) -> None:
     typer.echo(f"{found.rows:,} rows, {found.pairs:,} pairs, {found.tokens:,} tokens")
+    tell_empty_lines(found.empty)
     if found.windows > found.pairs:
         typer.echo(f"{found.windows:,} windows")
     if found.windows:

@@ -1,6 +1,5 @@
 """`bge-cpu bench`: which mode is the fastest on this machine, in a table and a picture."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,10 +9,11 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bge_cpu.bench import Measured, measure, recommendation
+from bge_cpu.bench import Measured, disturbance, disturbed, measure, recommendation
 from bge_cpu.checkpoint import open_checkpoint
 from bge_cpu.cli.options import LoadOptions, loads_a_model
-from bge_cpu.cli.output import check_outputs, progress_bar
+from bge_cpu.cli.output import JsonFile, check_outputs, on_stdout, progress_bar, write_json
+from bge_cpu.display import Fitted
 from bge_cpu.engines import MODES, check_mode
 from bge_cpu.errors import BgeCpuError
 from bge_cpu.evaluation.first_stage import needs_extra
@@ -32,7 +32,7 @@ def bench(
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer points, shorter.")] = False,
     chart: Annotated[Path | None, typer.Option("--chart", help="Draw the figures: a .svg or .png file.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures there.")] = None,
+    json_file: JsonFile = None,
     *,
     options: LoadOptions,
 ) -> None:
@@ -67,21 +67,33 @@ def bench(
                 )
             )
             bar.update(task, completed=number * (len(lengths) + len(threads) + 2))
+    write_json([asdict(result) for result in results], json_file)
+    if not on_stdout(json_file):
+        _print(results)
+    if disturbed(results):
+        typer.echo(f"warning: {disturbance(results)}", err=True)
+    if all(result.refused is not None for result in results):
+        raise BgeCpuError("no mode could run", hint="bge-cpu doctor says what is missing")
+    if draw is not None and chart is not None:
+        draw(results, chart, title=f"{checkpoint.name}, {available_cpus()} CPUs")
+
+
+def _print(results: list[Measured]) -> None:
     console = Console(highlight=False)
     ran = [result for result in results if result.refused is None]
     if ran:
-        console.print(_table(ran))
-        console.print(f"pairs/s: at {ran[0].rate_length} tokens, on all CPUs and on one.", style="dim")
+        console.print(Fitted(_table(ran)))
+        console.print(
+            f"Milliseconds per pair by its tokens; pairs/s: at {ran[0].rate_length} tokens, on all CPUs and on one; start: "
+            "to the first score.",
+            style="dim",
+        )
     for result in results:
         if result.refused is not None:
             console.print(f"{result.mode}: {result.refused}", markup=False, soft_wrap=True)
     console.print(recommendation(results))
-    if json_file is not None:
-        json_file.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n", encoding="utf-8")
-    if not ran:
-        raise BgeCpuError("no mode could run", hint="bge-cpu doctor says what is missing")
-    if draw is not None and chart is not None:
-        draw(results, chart, title=f"{checkpoint.name}, {available_cpus()} CPUs")
+    if not disturbed(results):
+        console.print(disturbance(results), style="dim")
 
 
 def _thread_counts(*, quick: bool) -> list[int]:
@@ -92,19 +104,19 @@ def _thread_counts(*, quick: bool) -> list[int]:
 
 
 def _table(ran: list[Measured]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("mode")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("mode", style="bold")
     columns = [f"{length} tokens" for length in sorted(ran[0].ms_by_length)]
-    for column in [*columns, "pairs/s", "one thread", "peak memory", "first score"]:
+    for column in [*columns, "pairs/s", "one thread", "peak GB", "start s"]:
         table.add_column(column, justify="right")
     for result in sorted(ran, key=lambda result: result.ms):
         rates = result.rate_by_threads
         table.add_row(
             result.mode,
-            *(f"{ms:,.1f} ms" for _, ms in sorted(result.ms_by_length.items())),
+            *(f"{ms:,.1f}" for _, ms in sorted(result.ms_by_length.items())),
             f"{rates[max(rates)]:,.1f}",
             f"{rates[1]:,.1f}" if 1 in rates else "",
-            "" if result.peak_gb is None else f"{result.peak_gb:.2f} GB",
-            f"{result.load_seconds:.1f} s",
+            "" if result.peak_gb is None else f"{result.peak_gb:.2f}",
+            f"{result.load_seconds:.1f}",
         )
     return table
