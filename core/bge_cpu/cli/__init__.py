@@ -1,6 +1,7 @@
 """The command `bge-cpu`. Exit codes: 0 done, 1 failed, 2 wrong usage; an error is one line and a hint on stderr."""
 
 import io
+import logging
 import sys
 import warnings
 from collections.abc import Sequence
@@ -68,14 +69,27 @@ def _show_warning(
         typer.echo(f"warning: {message}", err=True)
 
 
+class _Aloud(logging.Handler):
+    """Shows on stderr what the library logs: what a first start does once, and how long it takes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        typer.echo(record.getMessage(), err=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     warnings.showwarning = _show_warning
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character gets a question mark
             stream.reconfigure(errors="replace")
+    log, aloud = logging.getLogger("bge_cpu"), _Aloud()
+    log.addHandler(aloud)
+    log.setLevel(logging.INFO)
     try:
         app(args=arguments)
     except (BgeCpuError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2 if isinstance(error, InputError) else 1)
+    finally:
+        log.removeHandler(aloud)
+        log.setLevel(logging.NOTSET)

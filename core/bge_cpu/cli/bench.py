@@ -83,11 +83,8 @@ def _print(results: list[Measured]) -> None:
     ran = [result for result in results if result.refused is None]
     if ran:
         console.print(Fitted(_table(ran)))
-        console.print(
-            f"Milliseconds per pair by its tokens; pairs/s: at {ran[0].rate_length} tokens, on all CPUs and on one; start: "
-            "to the first score.",
-            style="dim",
-        )
+        rates = f"pairs/s: at {ran[0].rate_length} tokens, on all CPUs and on one"
+        console.print(f"Milliseconds per pair by its tokens; {rates}; start: to the first score.", style="dim")
     for result in results:
         if result.refused is not None:
             console.print(f"{result.mode}: {result.refused}", markup=False, soft_wrap=True)

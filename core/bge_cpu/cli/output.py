@@ -83,9 +83,7 @@ def check_outputs(json_file: Path | None, chart: Path | None = None) -> None:
     if chart is not None and chart.suffix.lower() not in _CHARTS:
         raise InputError(f"--chart is a file that ends in {' or '.join(_CHARTS)}, not {str(chart)!r}")
     if json_file is not None and str(json_file).startswith("-") and not on_stdout(json_file):
-        raise InputError(
-            f"--json is a file, or - for stdout, not {str(json_file)!r}", hint="print JSON with: --json -"
-        )
+        raise InputError(f"--json is a file, or - for stdout, not {str(json_file)!r}", hint="print JSON with: --json -")
     for file in (None if on_stdout(json_file) else json_file, chart):
         if file is not None and file.is_dir():
             raise InputError(f"{file} cannot be written: it is a folder")

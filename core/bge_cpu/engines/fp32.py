@@ -3,8 +3,10 @@
 It takes any one-label sequence classifier that transformers itself ships.
 """
 
+import contextlib
 import inspect
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from functools import lru_cache, wraps
@@ -12,8 +14,10 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 import torch
+from huggingface_hub.constants import HF_HUB_DISABLE_PROGRESS_BARS
 from numpy.typing import NDArray
 from transformers import CONFIG_MAPPING, AutoModelForSequenceClassification, PreTrainedModel
+from transformers.utils import logging
 
 from bge_cpu.checkpoint import Checkpoint
 from bge_cpu.checkpoint.weights import OTHER_TENSORS
@@ -70,14 +74,15 @@ def load_model(checkpoint: Checkpoint, dtype: torch.dtype) -> PreTrainedModel:
         CheckpointError: transformers cannot build the model, or the checkpoint lacks some of its tensors.
     """
     try:
-        model, report = AutoModelForSequenceClassification.from_pretrained(
-            checkpoint.folder,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            dtype=dtype,
-            output_loading_info=True,
-        )
+        with _bars_on_terminals_only():
+            model, report = AutoModelForSequenceClassification.from_pretrained(
+                checkpoint.folder,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                dtype=dtype,
+                output_loading_info=True,
+            )
     except Exception as error:  # whatever a strange config.json sets off in there
         if checkpoint.config.get("auto_map") and checkpoint.config.get("model_type") not in CONFIG_MAPPING:
             raise CheckpointError(
@@ -98,6 +103,20 @@ def load_model(checkpoint: Checkpoint, dtype: torch.dtype) -> PreTrainedModel:
     if any(".layer." in name for name in report["unexpected_keys"]):
         raise CheckpointError(f"{checkpoint.folder} holds more layers than its config says")
     return model
+
+
+@contextlib.contextmanager
+def _bars_on_terminals_only() -> Iterator[None]:
+    """Keep transformers' loading bars out of files and logs, unless HF_HUB_DISABLE_PROGRESS_BARS asks for them."""
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    silenced = not terminal and HF_HUB_DISABLE_PROGRESS_BARS is None and logging.is_progress_bar_enabled()
+    if silenced:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if silenced:
+            logging.enable_progress_bar()
 
 
 _PADDED = {"albert", "bert", "camembert", "deberta", "deberta-v2", "distilbert", "electra", "mpnet", "roberta"}

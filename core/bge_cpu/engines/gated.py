@@ -21,6 +21,7 @@ from bge_cpu.quantization import fidelity
 from bge_cpu.quantization.artifacts import Recipe, check_exported, obtain
 from bge_cpu.quantization.cache import FIDELITY
 from bge_cpu.quantization.probe import PAIRS
+from bge_cpu.quantization.telling import tell
 
 
 def load(
@@ -96,6 +97,8 @@ def _measured_apart(
     Raises:
         ArtifactError: The child failed.
     """
+    weights = sum(file.stat().st_size for file in checkpoint.weights)
+    tell(f"comparing {mode} of {checkpoint.name} with float32 on {len(pairs)} pairs", weights)
     files = {"folder": str(checkpoint.folder), "weights": list(map(str, checkpoint.weights))}
     task = {
         "mode": mode,

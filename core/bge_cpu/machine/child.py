@@ -1,6 +1,7 @@
 """A child process's side of `children.py`, which runs this file by its path: `child.py MODULE MARK PACKAGE PATH...`.
 
-It reads its task from stdin, a line of JSON, and writes each answer to stdout, a line of JSON behind the mark.
+It reads its task from stdin, a line of JSON, and writes each answer to stdout, a line of JSON behind the mark; and so
+what our own modules log.
 """
 
 import sys
@@ -11,6 +12,7 @@ if __name__ == "__main__":
 import importlib
 import importlib.util
 import json
+import logging
 import os
 import threading
 from typing import Any
@@ -27,6 +29,13 @@ def main(module: str, mark: str, package: str) -> None:
     def say(kind: str, content: Any = None) -> None:
         out.write(f"\n{mark}{kind} {json.dumps(content)}\n".encode())  # a line of its own, whatever was printed before
         out.flush()
+
+    class ToParent(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            say("log", [record.name, record.levelno, record.getMessage()])
+
+    logging.getLogger("bge_cpu").addHandler(ToParent())
+    logging.getLogger("bge_cpu").setLevel(logging.INFO)
 
     try:
         _import_package(package)

@@ -7,6 +7,7 @@ is as isolated as this process (`python -I` and its kin); and it ends when this 
 
 import contextlib
 import json
+import logging
 import os
 import secrets
 import subprocess
@@ -41,7 +42,8 @@ def ask(module: str, task: Any) -> Any:
 def answers(module: str, task: Any) -> Generator[Any, None, None]:
     """Run `answers(task)` of a module of ours in a new Python, and yield what it yields, as it does.
 
-    Whatever else the child writes, to stdout or stderr, does no harm. It is killed when the iterator is left early.
+    What our modules log there is logged here. Whatever else the child writes, to stdout or stderr, does no harm. It is
+    killed when the iterator is left early.
 
     Args:
         module: The module's whole name.
@@ -74,6 +76,10 @@ def answers(module: str, task: Any) -> Generator[Any, None, None]:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     child.wait(_SECONDS_TO_EXIT)
                 return
+            if kind == b"log":
+                name, level, message = json.loads(content)
+                logging.getLogger(name).log(level, "%s", message)
+                continue
             if kind == b"failed":
                 message, hint = json.loads(content)
                 raise ChildFailed(message, hint=hint)

@@ -38,6 +38,7 @@ from bge_cpu.quantization.cache import (
 from bge_cpu.quantization.hashes import weight_hashes
 from bge_cpu.quantization.manifest import MANIFEST, Manifest, folder_name, read_manifest
 from bge_cpu.quantization.sharing import share
+from bge_cpu.quantization.telling import tell
 
 __all__ = ["Recipe", "artifacts", "check_exported", "damage", "default_cache", "digest", "obtain", "read_manifest"]
 
@@ -210,6 +211,8 @@ class _Build:
     def _write(self, folder: Path) -> None:
         """Write tensors and manifest."""
         checkpoint, recipe = self.checkpoint, self.recipe
+        weights = sum(file.stat().st_size for file in checkpoint.weights)
+        tell(f"building the INT8 artifact of {checkpoint.name} for mode {recipe.mode}", weights)
         count, tensors = recipe.tensors()
         made = track(
             tensors,

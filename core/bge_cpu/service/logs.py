@@ -19,7 +19,7 @@ def config(style: str) -> dict[str, Any]:
         "handlers": {
             "stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"},
         },
-        "loggers": {"bge_cpu.service": own, "uvicorn": own},
+        "loggers": {"bge_cpu.service": own, "bge_cpu.quantization": own, "uvicorn": own},
     }
 
 
