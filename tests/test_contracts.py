@@ -5,6 +5,7 @@ import inspect
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,14 @@ def test_public_names() -> None:
         "ServiceError",
     }
     assert all(hasattr(bge_cpu, name) for name in bge_cpu.__all__)
+
+
+def test_the_version_is_looked_up_when_it_is_asked_for() -> None:
+    assert bge_cpu.__version__ == version("bge-cpu")
+    done = run("import bge_cpu, sys; print('importlib.metadata' in sys.modules, bge_cpu.__version__)")
+    assert done.stdout == f"False {version('bge-cpu')}\n", done.stderr
+    with pytest.raises(AttributeError, match="module 'bge_cpu' has no attribute 'version'"):
+        _ = getattr(bge_cpu, "version")  # noqa: B009
 
 
 def test_import_loads_no_framework() -> None:

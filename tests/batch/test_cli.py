@@ -39,6 +39,16 @@ def test_a_run_with_bad_rows(call: Call, tmp_path: Path) -> None:
     assert out.endswith("3 rows, 3 of them done before; 0 pairs scored\n")
 
 
+def test_empty_lines_are_counted_aloud(call: Call, tmp_path: Path) -> None:
+    rows = write_lines(tmp_path / "in.jsonl", [b"", record(0), b"  ", b"{", record(3)])
+    _, _, err = call(rows, tmp_path / "out")
+    assert err.splitlines()[0] == "2 empty lines were passed over"
+    assert [line["row"] for line in read_lines(tmp_path / "out/results.jsonl")] == [1, 4]
+    _, out, err = call(rows, tmp_path / "out", "--dry-run")
+    assert out.startswith("5 rows, 6 pairs, ")
+    assert err == "2 empty lines were passed over\n"
+
+
 def test_errors_are_a_line_and_a_hint(call: Call, tmp_path: Path) -> None:
     rows = write_lines(tmp_path / "in.jsonl", [record(0), b"{"])
     code, out, err = call(rows, tmp_path / "out", "--strict")

@@ -90,7 +90,8 @@ def _documents(arguments: list[str], file: Path | None, field: str | None) -> li
 
 def _texts(stream: BinaryIO, name: str, field: str | None) -> list[str]:
     """A document per line, or per JSON object that a line holds; lines without text are counted aloud."""
-    texts, empty = [], 0
+    texts: list[str] = []
+    empty = 0
     for number, line in enumerate(_lines(stream, name), 1):
         if not line.strip():
             empty += 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bge_cpu.bench import Measured, measure, recommendation, usual
+from bge_cpu.bench import Measured, disturbance, disturbed, measure, recommendation, usual
 
 
 @pytest.mark.slow
@@ -42,6 +42,18 @@ def test_recommendation_is_the_fastest_at_the_usual_length() -> None:
     words = recommendation([slow, fast, Measured("bf16", refused="no native bfloat16")])
     assert words == ("Use mode='onnx-int8': 6.7 pairs of 256 tokens a second, in 1.10 GB, 8.0 times as fast as 'fp32'.")
     assert recommendation([Measured("bf16", refused="no")]) == "No mode could run here."
+
+
+def test_figures_taken_while_others_ran_are_worthless() -> None:
+    quiet, busy = Measured("onnx", others_share=0.1), Measured("fp32", others_share=0.372)
+    assert not disturbed([quiet, Measured("bf16", refused="no")])
+    assert disturbance([quiet]) == "Other processes took 10% of the CPUs at most."
+    assert disturbed([quiet, busy])
+    assert disturbance([quiet, busy]) == (
+        "These figures are worthless: other processes took 37% of the CPUs while fp32 was measured. "
+        "Stop them and measure again."
+    )
+    assert disturbance([Measured("onnx")]).endswith("this system does not tell.")
 
 
 @pytest.mark.parametrize(("lengths", "expected"), [([32, 256], 256), ([64, 128], 128), ([512], 512)])

@@ -1,6 +1,7 @@
 """`bge-cpu bench`: what it measures, draws and refuses."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ def test_measures_modes_and_draws_them(tiny_xlmr: Path, tmp_path: Path) -> None:
         lengths: set[object] = set(result.ms_by_length)
         assert lengths == {"32", "256"}  # as JSON writes them
         assert all(value > 0 for value in [*result.ms_by_length.values(), *result.rate_by_threads.values()])
+        assert result.others_share is not None and 0 <= result.others_share <= 1
         assert result.load_seconds > 0 and result.peak_gb is not None and 0.01 < result.peak_gb < 2
     assert "Use mode=" in output
     assert chart.read_text().startswith("<?xml")
@@ -44,6 +46,41 @@ def test_wrong_options_are_refused_before_anything_runs(tmp_path: Path) -> None:
     ):
         code, output = run(*arguments)
         assert code == 1 and reason in output  # 1: CliRunner's code for any error
+
+
+def test_says_that_its_figures_are_worthless(monkeypatch: pytest.MonkeyPatch) -> None:
+    share = [0.4]
+
+    def measured(mode: str, *_: object, **__: object) -> Measured:
+        return Measured(mode, 1.0, 1.5, {32: 12.5, 256: 150.0}, {1: 3.5, 2: 6.0}, 256, others_share=share[0])
+
+    monkeypatch.setattr(sys.modules["bge_cpu.cli.bench"], "measure", measured)
+    code, output = run("--model", "mini", "--quick", "--mode", "onnx", "--mode", "fp32")
+    assert code == 0
+    assert (
+        "warning: These figures are worthless: other processes took 40% of the CPUs while onnx was measured." in output
+    )
+    share[0] = 0.03
+    code, output = run("--model", "mini", "--quick", "--mode", "onnx")
+    assert "worthless" not in output and "Other processes took 3% of the CPUs at most." in output
+    code, output = run("--model", "mini", "--quick", "--mode", "onnx", "--json", "-")
+    (figures,) = json.loads(output)
+    assert (figures["mode"], figures["others_share"]) == ("onnx", 0.03)
+
+
+def test_40_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(mode: str, *_: object, **__: object) -> Measured:
+        return Measured(mode, 1.25, 1.5, dict.fromkeys((32, 64, 128, 256, 512), 1234.56), {1: 3.5, 2: 6.0}, 256)
+
+    monkeypatch.setattr(sys.modules["bge_cpu.cli.bench"], "measure", measured)
+    shown = {}
+    for columns in ("40", "80"):
+        monkeypatch.setenv("COLUMNS", columns)
+        lines = run("--model", "mini", "--mode", "native-int8")[1].splitlines()
+        assert all(len(line) <= int(columns) for line in lines)
+        shown[columns] = [line.split() for line in lines]
+    assert shown["40"][:3] == [["native-int8"], ["32", "tokens", "1,234.6"], ["64", "tokens", "1,234.6"]]
+    assert ["native-int8", *["1,234.6"] * 5, "6.0", "3.5", "1.50", "1.2"] in shown["80"]
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """`bge-cpu cache`: what lies there, and what is removed; never anything that is not ours."""
 
+import json
 import os
 import shutil
 import time
@@ -47,6 +48,28 @@ def test_list_shows_models_and_prune_removes_leftovers(
     assert [folder for folder, _ in artifacts(artifact.parent)] == [artifact]
     assert f"removed {artifact.name}" in call("cache", "prune", "--all", "--cache-dir", artifact.parent)[1]
     assert artifacts(artifact.parent) == []
+
+
+def test_list_as_json_and_in_40_columns(call: Call, artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = left_by_a_build(artifact)
+    code, out, _ = call("cache", "list", "--cache-dir", artifact.parent, "--json", "-")
+    answer = json.loads(out)
+    assert (code, answer["cache"]) == (0, str(artifact.parent))
+    stopped, whole = sorted(answer["artifacts"], key=lambda found: str(found["mode"]))
+    assert stopped == {
+        "folder": left.name,
+        "bytes": 4,
+        "model": None,
+        "mode": None,
+        "spearman": None,
+        "state": "left by a build that was stopped",
+    }
+    assert whole["bytes"] == sum(file.stat().st_size for file in artifact.iterdir())
+    assert (whole["folder"], whole["mode"], whole["state"]) == (artifact.name, "onnx-int8", "whole")
+    assert whole["spearman"] is None and whole["model"].endswith("model [/b]")
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = [line.split() for line in call("cache", "list", "--cache-dir", artifact.parent)[1].splitlines()]
+    assert ["mode", "onnx-int8"] in lines and ["Spearman", "not", "measured"] in lines and ["state", "whole"] in lines
 
 
 def test_prune_touches_nothing_that_is_not_ours(

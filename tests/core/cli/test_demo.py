@@ -4,8 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from bge_cpu.cli.demo import CHECKS
 from tests import modes
 from tests.commands import run
+
+
+def test_the_right_document_is_not_always_in_the_same_place() -> None:
+    assert [check.right for check in CHECKS] == [1, 1, 2]
+    for check, word in zip(CHECKS, ("人工智能", "避免感染", "avoid infection"), strict=True):
+        assert [word in document for document in check.documents].index(True) == check.right
 
 
 @pytest.mark.model

@@ -21,7 +21,7 @@ def test_an_exported_folder_runs_in_its_mode(tmp_path: Path, tiny_xlmr: Path) ->
     assert look(root, "onnx", str(out))["model"].meaning == "exported for mode onnx"
     other = look(root, "onnx-int8", str(out))["model"]
     assert (other.status, other.remedy) == ("problem", "--mode onnx")
-    done = run("--model", out, "--json")
+    done = run("--model", out, "--json", "-")
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["mode"] == "onnx"
 
@@ -34,7 +34,7 @@ def run(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[s
 
 
 def test_json(tiny_xlmr: Path) -> None:
-    done = run("--json", "--model", tiny_xlmr)
+    done = run("--json", "-", "--model", tiny_xlmr)
     assert done.returncode == 0, done.stdout + done.stderr
     answer = json.loads(done.stdout)
     assert (answer["mode"], answer["model"], answer["runs"]) == (default_mode(), str(tiny_xlmr), True)
@@ -51,9 +51,22 @@ def test_the_table_fits_80_columns(tiny_xlmr: Path) -> None:
     assert "mode onnx runs" in done.stdout.splitlines()[-1]
 
 
+def test_in_40_columns_a_finding_stands_below_its_name(tiny_xlmr: Path) -> None:
+    command = [*COMMAND, "doctor", "--model", str(tiny_xlmr), "--mode", "onnx"]
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", timeout=60, env=os.environ | {"COLUMNS": "40"}
+    )
+    lines = done.stdout.splitlines()
+    assert all(len(line) <= 40 for line in lines)
+    assert lines[0] == "CPU  ok"
+    names = [line.rpartition("  ")[0] for line in lines if line.endswith(("  ok", "  warning"))]
+    assert names[:4] == ["CPU", "INT8", "native kernels", "bf16"]
+    assert lines[1].startswith("  ") and len(lines[1].strip()) > 4
+
+
 @pytest.mark.slow
 def test_a_model_not_cached_and_no_hub(tmp_path: Path) -> None:
-    done = run("--json", "--mode", "onnx", HF_HUB_CACHE=str(tmp_path))
+    done = run("--json", "-", "--mode", "onnx", HF_HUB_CACHE=str(tmp_path))
     assert done.returncode == 0, done.stderr
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     assert checks["model"]["status"] == checks["Hub"]["status"] == "warning"
@@ -84,7 +97,7 @@ def test_missing_torch_ends_with_1(tiny_xlmr: Path) -> None:
 
 def test_the_cache_that_was_named_is_looked_at(tiny_xlmr: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    done = run("--json", "--model", tiny_xlmr, "--mode", "onnx-int8", "--cache-dir", tmp_path / "file/cache")
+    done = run("--json", "-", "--model", tiny_xlmr, "--mode", "onnx-int8", "--cache-dir", tmp_path / "file/cache")
     assert done.returncode == 0, done.stderr
     (check,) = (check for check in json.loads(done.stdout)["checks"] if check["name"] == "INT8 cache")
     assert check["status"] == "warning"

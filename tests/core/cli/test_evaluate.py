@@ -57,9 +57,9 @@ def test_as_a_process_with_two_modes(fruit: Path, tiny_xlmr: Path, tmp_path: Pat
     assert lines[6].startswith(" onnx-int8 − onnx  nDCG@10 ")
     assert " queries without a relevant document (left out): 1" in lines
     assert "fruit 2  2 of 4 queries · 4 documents · top 3 of candidates.tsv" in lines
-    assert done.stderr == "".join(
-        f"warning: {mode}: cut to max_length=512 tokens: 2 of 9 pairs\n" for mode in ("onnx", "onnx-int8")
-    )
+    assert [line for line in done.stderr.splitlines() if line.startswith("warning")] == [
+        f"warning: {mode}: cut to max_length=512 tokens: 2 of 9 pairs" for mode in ("onnx", "onnx-int8")
+    ]
 
     figures = json.loads((tmp_path / "out.json").read_text())
     assert figures["bootstrap"] == {"samples": 10_000, "level": 0.95, "seed": 0}
@@ -82,9 +82,9 @@ def test_as_a_process_with_two_modes(fruit: Path, tiny_xlmr: Path, tmp_path: Pat
 
 
 def test_json_to_stdout_and_the_model_s_own_mode(run: Call, fruit: Path, tiny_xlmr: Path) -> None:
-    options = ["--model", tiny_xlmr, "--json", "-", "--queries", "1", "--first-stage", "bm25"]
+    options = ["--model", tiny_xlmr, "--json", "-", "--sample", "1", "--first-stage", "bm25"]
     code, out, err = run(fruit, *options)
-    assert (code, err) == (0, "")
+    assert code == 0 and "warning" not in err
     (found,) = json.loads(out)["sets"]
     assert [system["name"] for system in found["systems"]] == ["BM25", default_mode()]
     assert found["queries"] == 1
@@ -97,7 +97,7 @@ def test_json_to_stdout_and_the_model_s_own_mode(run: Call, fruit: Path, tiny_xl
         (["nowhere"], "error: nowhere is not a folder\nhint: "),
         (["{set}", "{set}"], "error: two of fruit, fruit are called 'fruit'"),
         (["{set}", "--mode", "int4"], "error: mode is one of fp32,"),
-        (["{set}", "--queries", "0"], "error: queries is a whole number of at least 1, not 0"),
+        (["{set}", "--sample", "0"], "error: --sample is a whole number of at least 1, not 0"),
         (["{set}", "--candidates", "0"], "error: candidates is a whole number of at least 1, not 0"),
         (["{set}", "--min-grade", "0"], "error: min_grade is a whole number of at least 1, not 0"),
         (["{set}", "--first-stage", "x.tsv"], "fruit holds no x.tsv"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bge_cpu.checkpoint.record import recorded_mode
+from bge_cpu.engines import default_mode
 from tests.commands import COMMAND
 
 
@@ -38,7 +39,6 @@ def test_command_line(tiny_xlmr: Path, tmp_path: Path) -> None:
     for arguments, code, message in [
         ((tiny_xlmr, out, "--mode", "onnx"), 2, "is not an empty folder\nhint: "),
         ((tiny_xlmr, tmp_path / "b", "--mode", "int4"), 2, "error: mode of an export is one of onnx, onnx-int8"),
-        ((tiny_xlmr, tmp_path / "b"), 2, "Missing option"),
         ((tiny_xlmr, tmp_path / "b", "--mode", "onnx", "--revision", "v1"), 2, "error: revision='v1' is for Hub ids"),
         ((tmp_path, tmp_path / "b", "--mode", "onnx"), 1, "error: "),
         (("no/body", tmp_path / "b", "--mode", "onnx", "--local-files-only"), 1, "is not in the Hub's cache"),
@@ -50,6 +50,10 @@ def test_command_line(tiny_xlmr: Path, tmp_path: Path) -> None:
         assert done.stdout == ""
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
     options = ("--cache-dir", tmp_path / "cache", "--min-fidelity", "none")
-    done = run(tiny_xlmr, tmp_path / "int8", "--mode", "onnx-int8", *options)
-    assert done.returncode == 0, done.stderr
-    assert recorded_mode(tmp_path / "int8") == "onnx-int8"
+    done = run(tiny_xlmr, tmp_path / "int8", *options)
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'int8'}\n"), done.stderr
+    assert recorded_mode(tmp_path / "int8") == default_mode()
+    assert done.stderr.splitlines() == [
+        f"exporting for mode {default_mode()}, the fastest here; --mode names another",
+        f"building the INT8 artifact of {tiny_xlmr} for mode {default_mode()}, once: some seconds",
+    ]

@@ -12,7 +12,7 @@ from tests.commands import COMMAND, run
 
 def test_rank_as_json(tiny_xlmr: Path) -> None:
     done = run(
-        "rank", "what is 熊猫?", "a bear", "竹子", "--model", tiny_xlmr, "--mode", "onnx", "--json", "--top-n", "1"
+        "rank", "what is 熊猫?", "a bear", "竹子", "--model", tiny_xlmr, "--mode", "onnx", "--json", "-", "--top-n", "1"
     )
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
@@ -24,7 +24,7 @@ def test_rank_as_json(tiny_xlmr: Path) -> None:
 
 @pytest.mark.slow
 def test_rank_sources_agree(tiny_xlmr: Path, tmp_path: Path) -> None:
-    documents = ["a bear", "", "竹子 and bamboo"]
+    documents = ["a bear", "panda", "竹子 and bamboo"]
     (tmp_path / "lines.txt").write_text("\ufeff" + "\n".join(documents) + "\n", encoding="utf-8")
     records = "\n\n".join(json.dumps({"id": 1, "text": document}) for document in documents)
     (tmp_path / "records.jsonl").write_text(records)
@@ -32,6 +32,7 @@ def test_rank_sources_agree(tiny_xlmr: Path, tmp_path: Path) -> None:
         "--model",
         tiny_xlmr,
         "--json",
+        "-",
         "--normalize",
         "none",
         "--threads",
@@ -64,7 +65,7 @@ def test_rank_shows_a_table_and_warns_of_truncation(tiny_xlmr: Path) -> None:
 @pytest.mark.slow
 def test_line_ends_are_the_same_from_a_file_and_stdin(tiny_xlmr: Path, tmp_path: Path) -> None:
     (tmp_path / "lines.txt").write_bytes(b"one\r\ntwo\rtoo\n")
-    common: list[str | Path] = ["rank", "panda", "--model", tiny_xlmr, "--mode", "onnx", "--json"]
+    common: list[str | Path] = ["rank", "panda", "--model", tiny_xlmr, "--mode", "onnx", "--json", "-"]
     outputs = [
         run(*common, "--file", tmp_path / "lines.txt").stdout,
         run(*common, stdin=b"one\r\ntwo\rtoo\n").stdout,
@@ -90,8 +91,27 @@ def test_closed_stdin_and_a_full_device_are_no_tracebacks(tiny_xlmr: Path) -> No
 
 
 def test_no_documents_is_an_empty_ranking(tiny_xlmr: Path) -> None:
-    done = run("rank", "panda", "--model", tiny_xlmr, "--mode", "onnx", "--json", stdin="")
+    done = run("rank", "panda", "--model", tiny_xlmr, "--mode", "onnx", "--json", "-", stdin="")
     assert json.loads(done.stdout)["results"] == []
+
+
+def test_lines_without_text_are_no_documents(tiny_xlmr: Path, tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_text("\n a bear\n  \n竹子\n\n", encoding="utf-8")
+    common = ["rank", "panda", "--model", str(tiny_xlmr), "--mode", "onnx", "--json", "-"]
+    done = run(*common, "--file", tmp_path / "lines.txt")
+    assert {item["index"]: item["document"] for item in json.loads(done.stdout)["results"]} == {0: " a bear", 1: "竹子"}
+    assert done.stderr == "3 empty lines were passed over\n"
+    done = run(*common, "--field", "text", stdin='{"text": "a bear"}\n\n{"text": ""}\n')
+    assert len(json.loads(done.stdout)["results"]) == 2, "an object without text is a document"
+    assert done.stderr == "1 empty line was passed over\n"
+
+
+def test_json_goes_to_a_file_beside_the_table(tiny_xlmr: Path, tmp_path: Path) -> None:
+    common = ["rank", "panda", "a bear", "--model", str(tiny_xlmr), "--mode", "onnx", "--json"]
+    printed = run(*common, "-").stdout
+    done = run(*common, tmp_path / "out.json")
+    assert (tmp_path / "out.json").read_text() == printed
+    assert "document" in done.stdout and "{" not in done.stdout
 
 
 @pytest.mark.slow
@@ -121,6 +141,20 @@ def test_no_documents_is_an_empty_ranking(tiny_xlmr: Path) -> None:
             "error: line 2 of stdin is not JSON: Expecting value",
         ),
         (["rank", "q", "--field", "text"], '{"text": 3}', 2, "error: line 1 of stdin: no text in a field 'text'"),
+        (
+            ["rank", "q", "a", "--json", "--top-n", "1"],
+            "",
+            2,
+            "error: --json is a file, or - for stdout, not '--top-n'",
+        ),
+        (["rank", "q", "a", "--json", "/no/where"], "", 2, "cannot be written: there is no folder /no"),
+        (
+            ["rank", "q"],
+            '\n{"id": "1", "n": 2, "text": "a"}\n',
+            2,
+            "error: stdin holds JSON lines, and --field does not say where in them the document is\n"
+            "hint: name its field: --field id or --field text\n",
+        ),
         (["rank", "q", "a", "--no-such-option"], "", 2, "No such option"),
         (["rank"], "", 2, "Missing argument"),
         (["fly"], "", 2, "No such command"),
@@ -136,6 +170,16 @@ def test_wrong_usage_ends_with_2(
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_json_lines_are_known_by_their_name_too(tiny_xlmr: Path, tmp_path: Path) -> None:
+    (tmp_path / "docs.jsonl").write_text('["a", "b"]\n')
+    done = run("rank", "q", "--file", tmp_path / "docs.jsonl", "--model", tiny_xlmr, "--mode", "onnx")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(
+        "docs.jsonl holds JSON lines, and --field does not say where in them the document is\n"
+        "hint: name its field: --field text\n"
+    )
 
 
 def test_failure_ends_with_1(tmp_path: Path) -> None:

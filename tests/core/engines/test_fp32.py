@@ -1,11 +1,15 @@
 """Mode "fp32": what it runs beyond the architectures of the ONNX modes."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from bge_cpu import Reranker
 from tests import checkpoints
+from tests.modes import needs_torch
 
 pytestmark = pytest.mark.slow
 
@@ -29,3 +33,23 @@ def test_fp32_runs_other_architectures_of_transformers(tmp_path: Path) -> None:
     assert Reranker.load(tmp_path, mode="fp32").score([("panda", "the giant panda")]) == pytest.approx(
         [expected], abs=TOLERANCE
     )
+
+
+LOAD = """
+import sys
+from bge_cpu import Reranker
+Reranker.load(sys.argv[1], mode="fp32")
+from transformers.utils.logging import is_progress_bar_enabled
+print(is_progress_bar_enabled())
+"""
+
+
+@needs_torch
+@pytest.mark.parametrize(("asked", "bars"), [(None, False), ("0", True)])
+def test_loading_shows_a_bar_on_terminals_only(tiny_xlmr: Path, asked: str | None, bars: bool) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_DISABLE_PROGRESS_BARS"}
+    environment |= {} if asked is None else {"HF_HUB_DISABLE_PROGRESS_BARS": asked}
+    command = [sys.executable, "-c", LOAD, str(tiny_xlmr)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert done.stdout == "True\n", "the program's own bars are as they were"
+    assert ("Loading weights" in done.stderr) == bars

@@ -88,7 +88,7 @@ def test_few_documents_are_all_compared_and_of_many_bm25_s_best(tmp_path: Path) 
     assert few.first_stage == "all documents"
     many = prepare(all_if_few(collection, 1), candidates=1)
     assert [document for document, _ in many.run["1"]] == ["2"]
-    assert many.notes == {"queries without a candidate (left out)": 1}
+    assert many.notes == {"queries without a candidate (left out)": 1, "empty lines (passed over)": 2}
     (tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(InputError, match=r"empty\.txt holds no text"):
         from_files(tmp_path / "empty.txt", tmp_path / "documents.jsonl")

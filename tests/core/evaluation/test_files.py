@@ -19,6 +19,6 @@ def test_trec_files(tmp_path: Path) -> None:
 
 def test_plain_files(tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text('one\n\n {"text": 2} \n')
-    assert read_plain(tmp_path / "texts.txt") == {"1": "one", "3": '{"text": 2}'}
+    assert read_plain(tmp_path / "texts.txt") == ({"1": "one", "3": '{"text": 2}'}, 1)
     (tmp_path / "texts.jsonl.gz").write_bytes(gzip.compress(b'{"text": "one", "title": "The"}\n'))
-    assert read_plain(tmp_path / "texts.jsonl.gz") == {"1": "The one"}
+    assert read_plain(tmp_path / "texts.jsonl.gz") == ({"1": "The one"}, 0)

@@ -1,5 +1,6 @@
 """Child processes: whose code they run, that they are heard whatever they print, that they end with their parent."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -116,6 +117,25 @@ def test_why_a_child_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
     with pytest.raises(children.ChildFailed, match="could not be started: No such file"):
         children.ask("failing_child", "ours")
+
+
+LOGGING = """
+import logging
+def answers(task):
+    logging.getLogger("bge_cpu.quantization").info("%s begins", task)
+    logging.getLogger("elsewhere").warning("not ours")
+    yield task
+"""
+
+
+def test_what_a_child_logs_is_logged_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "logging_child.py").write_text(LOGGING)
+    monkeypatch.syspath_prepend(tmp_path)
+    with caplog.at_level(logging.INFO, "bge_cpu"):
+        assert children.ask("logging_child", "work") == "work"
+    assert caplog.record_tuples == [("bge_cpu.quantization", logging.INFO, "work begins")]
 
 
 SLEEPING = "import os, time\ndef answers(task):\n    yield os.getpid()\n    time.sleep(600)\n"
