@@ -2,11 +2,14 @@
 
 import ast
 import inspect
+import os
+import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -18,6 +21,7 @@ from tests import modes
 from tests.modes import needs_torch
 
 ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("bge_cpu", "langchain_bge_cpu", "llamaindex_bge_cpu")
 
 
 def run(script: str, *arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -151,9 +155,46 @@ def test_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert wheel.stat().st_size < 65_000_000
     assert "bge_cpu/mini/model.safetensors" in names
-    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {
-        "bge_cpu",
-        "langchain_bge_cpu",
-        "llamaindex_bge_cpu",
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == set(PACKAGES)
+    assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
+    (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+    lines = zipfile.ZipFile(wheel).read(metadata).decode().splitlines()
+    urls = [line.partition(", ")[0] for line in lines if line.startswith("Project-URL: ")]
+    assert urls == [f"Project-URL: {name}" for name in ("Documentation", "Source", "Changelog")]
+
+
+@pytest.mark.slow
+def test_the_sdist_holds_what_its_documents_link_to(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        files = {PurePosixPath(name).relative_to(sdist.name.removesuffix(".tar.gz")) for name in archive.getnames()}
+    held = files | {folder for file in files for folder in file.parents}
+    documents = [PurePosixPath(name) for name in ("README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+    documents += [file for file in files if file.parts[0] == "docs" and file.suffix == ".md"]
+    for document in documents:
+        links = re.findall(r"\]\((?!\w+:|#)([^)#\s]+)", (ROOT / document).read_text(encoding="utf-8"))
+        there = {PurePosixPath(os.path.normpath(document.parent / link)) for link in links}
+        assert there <= held, f"{document} links to what the sdist lacks"
+    assert {PurePosixPath(name) for name in (".ci/run", "Makefile", "deploy/Dockerfile")} <= files
+
+
+def test_what_is_checked_before_a_commit_is_what_is_checked_after_it() -> None:
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    assert re.findall(r"entry: (.*)", hooks) == ["make lint"]
+    assert "make lint\n" in (ROOT / ".ci/run").read_text(encoding="utf-8")
+
+
+def test_the_map_of_the_house_names_every_room() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 100
+    package = ROOT / "core/bge_cpu"
+    rooms = {f"{file.parent.name}/" for file in package.glob("*/__init__.py")} | {"mini/"}
+    rooms |= {file.stem for file in package.glob("*.py") if not file.stem.startswith("__")}
+    outside = {"native/", "training/", "benchmarks/", "deploy/", "docs/", "examples/"} | {
+        f"{name}/" for name in PACKAGES[1:]
     }
-    assert "bge_cpu/py.typed" in names
+    assert {room for room in rooms | outside if f"`{room}`" not in text} == {"reranker"}
+    assert "core/bge_cpu/reranker.py" in text

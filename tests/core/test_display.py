@@ -84,8 +84,8 @@ def test_a_table_too_wide_for_its_words_becomes_a_list() -> None:
         " BAAI/bge-reranker-v2-m3  native-int8  whole",
     ]
     assert [line.rstrip() for line in shown(table(), 50).splitlines()] == [
-        " model                    mode         what was",
-        "                                       found",
+        "                                       what was",
+        " model                    mode         found",
         " BAAI/bge-reranker-v2-m3  native-int8  whole",
     ]
     assert [line.rstrip() for line in shown(table(), 40).splitlines()] == [
