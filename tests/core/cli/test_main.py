@@ -22,7 +22,17 @@ def test_version_and_the_other_name(call: Call) -> None:
 
 
 def test_a_first_start_says_what_it_does_and_how_long_it_takes(tiny_xlmr: Path, tmp_path: Path) -> None:
-    command = ["rank", "q", "a", "--model", tiny_xlmr, "--cache-dir", tmp_path / "cache", "--min-fidelity", "0"]
+    command = [
+        "rank",
+        "q",
+        "a",
+        "--model",
+        str(tiny_xlmr),
+        "--cache-dir",
+        str(tmp_path / "cache"),
+        "--min-fidelity",
+        "0",
+    ]
     first, second = run(*command), run(*command)
     assert first.returncode == 0
     assert first.stderr.splitlines() == [

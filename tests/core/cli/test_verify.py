@@ -61,8 +61,8 @@ def test_the_verdict_and_the_exit_code(run: Call) -> None:
     ]
     code, out, _ = run("--min-fidelity", "1", "--sample", "4")
     assert code == 1
-    words = f" ✗ {default_mode()} is not good enough: another first place in {changed} queries, Spearman {spearman};"
-    assert f"{words} stay with onnx " in " ".join(out.split("\n"))
+    words = f"✗ {default_mode()} is not good enough: another first place in {changed} queries, Spearman {spearman};"
+    assert f"{words} stay with onnx " in " ".join(out.split())
     code, out, _ = run("--min-fidelity", "none", "--sample", "4")
     assert code == 0
     assert f" {default_mode()}: no verdict, for --min-fidelity is none\n" in out
