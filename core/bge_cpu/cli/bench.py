@@ -70,7 +70,7 @@ def bench(
     write_json([asdict(result) for result in results], json_file)
     if not on_stdout(json_file):
         _print(results)
-    if disturbed(results):
+    elif disturbed(results):
         typer.echo(f"warning: {disturbance(results)}", err=True)
     if all(result.refused is not None for result in results):
         raise BgeCpuError("no mode could run", hint="bge-cpu doctor says what is missing")
@@ -89,8 +89,7 @@ def _print(results: list[Measured]) -> None:
         if result.refused is not None:
             console.print(f"{result.mode}: {result.refused}", markup=False, soft_wrap=True)
     console.print(recommendation(results))
-    if not disturbed(results):
-        console.print(disturbance(results), style="dim")
+    console.print(disturbance(results), style="bold red" if disturbed(results) else "dim")
 
 
 def _thread_counts(*, quick: bool) -> list[int]:
