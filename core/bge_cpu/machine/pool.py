@@ -36,7 +36,8 @@ class FairPool:
     """Runs the items of calls on a fixed number of threads, one item of each waiting call in turn.
 
     While a call of 1,000 items is under way, one of 5 items gets every second turn and is soon done; a pool that goes
-    by order of arrival would let it wait for all 1,000.
+    by order of arrival would let it wait for all 1,000. A call's first turn is of one item for each thread and comes as
+    soon as threads are free, but for one turn of an older call between those of two new ones.
 
     The threads start with the first call and end when the pool is collected. They do not keep the process alive, and
     calls from threads that outlive the main one are served as any other. At its exit the process waits for the items
@@ -52,7 +53,7 @@ class FairPool:
     def __init__(self, threads: int, name: str, helpers: Helpers | None = None) -> None:
         self._threads = threads
         self._name = name
-        self._queue = _Queue(helpers)
+        self._queue = _Queue(helpers, threads)
         self._started = False
         weakref.finalize(self, self._queue.close, os.getpid()).atexit = False
 
@@ -156,9 +157,12 @@ class _Call:
 class _Queue:
     """The calls that have items to begin, in the order of their next turns."""
 
-    def __init__(self, helpers: Helpers | None) -> None:
+    def __init__(self, helpers: Helpers | None, first: int) -> None:
         self._helpers = helpers
-        self._calls: deque[_Call] = deque()
+        self._first = first  # items of a call's first turn
+        self._new: deque[_Call] = deque()  # which have not had that
+        self._calls: deque[_Call] = deque()  # which have
+        self._due = False  # it is the turn of one of these
         self._running = 0  # items under way
         self._changed = threading.Condition()
         self._closed = False
@@ -166,7 +170,7 @@ class _Queue:
     def add(self, call: _Call, start: Callable[[], None]) -> None:
         with self._changed:
             start()
-            self._calls.append(call)
+            self._new.append(call)
             if self._closed:
                 call.cancel()
             self._wake()
@@ -187,7 +191,7 @@ class _Queue:
         """Let the threads end, and with them all calls."""
         with self._changed:
             self._closed = True
-            for call in self._calls:
+            for call in (*self._new, *self._calls):
                 call.cancel()
             self._wake()
 
@@ -201,11 +205,9 @@ class _Queue:
         """The next call's next item, waited for; or what to help with meanwhile; None once the queue is closed."""
         with self._changed:
             while True:
-                while self._calls:
-                    call = self._calls.popleft()
-                    index = call.take()
+                while self._new or self._calls:
+                    call, index = self._turn()
                     if index is not None:
-                        self._calls.append(call)
                         self._running += 1
                         if self._helpers:
                             self._helpers.begin()
@@ -216,6 +218,19 @@ class _Queue:
                 if self._helpers and self._running:
                     return self._helpers.idle()
                 self._changed.wait()
+
+    def _turn(self) -> tuple[_Call, int | None]:
+        """The call whose turn it is, and its next item, if it has one. The caller holds the lock."""
+        new = bool(self._new) and not (self._due and self._calls)
+        call = (self._new if new else self._calls).popleft()
+        index = call.take()
+        self._due = False
+        if index is not None and new and index + 1 < self._first:
+            self._new.appendleft(call)  # its first turn goes on
+        elif index is not None:
+            self._due = new and bool(self._calls)
+            self._calls.append(call)
+        return call, index
 
     def finished(self, call: _Call, error: BaseException | None) -> None:
         with self._changed:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bge_cpu.machine.pool import FairPool
+from bge_cpu.machine.pool import FairPool, _Call, _Queue
 
 
 @pytest.fixture
@@ -37,13 +37,26 @@ def test_a_short_call_is_not_held_up_by_a_long_one() -> None:
     assert started.wait(10)
     second = threading.Thread(target=pool.map, args=(short, range(3)))
     second.start()
-    while len(pool._queue._calls) < 2:
+    while not pool._queue._new:
         pass
     go.set()
     second.join(10)
     first.join(10)
-    assert order[:7] == ["long 0", "long 1", "short 0", "long 2", "short 1", "long 3", "short 2"]
+    assert order[:7] == ["long 0", "short 0", "long 1", "short 1", "long 2", "short 2", "long 3"]
     assert len(order) == 53
+
+
+def test_new_calls_come_first_but_leave_turns_to_old_ones() -> None:
+    queue, long = _Queue(None, 2), _Call(str, range(9))
+    queue.add(long, lambda: None)
+    taken = [queue.take() for _ in range(3)]
+    assert taken == [(long, 0), (long, 1), (long, 2)]
+    new = [_Call(str, range(3)), _Call(str, range(1)), _Call(str, range(3))]
+    for call in new:
+        queue.add(call, lambda: None)
+    expected = [(new[0], 0), (new[0], 1), (long, 3), (new[1], 0), (new[2], 0), (new[2], 1)]
+    expected += [(new[0], 2), (long, 4), (new[2], 2), (long, 5)]
+    assert [queue.take() for _ in expected] == expected
 
 
 def test_an_error_is_raised_and_what_has_not_begun_is_dropped() -> None:
