@@ -43,8 +43,8 @@ def main() -> None:
         )
     container = buildah.ask("from", IMAGE)
     try:
-        check(buildah, container)
         size = tree_size(Path(buildah.ask("mount", container)))
+        check(buildah, container)
         print(
             f"{IMAGE}: {size / 1e6:.0f} MB unpacked (aim: under {AIM / 1e6:.0f}), "
             f"of which the base {base.stat().st_size / 1e6:.0f}"
@@ -83,7 +83,7 @@ class Buildah:
 
 def check(buildah: Buildah, container: str) -> None:
     """Run deploy/check.py in the image, with the image's own command."""
-    config = json.loads(buildah.ask("inspect", "--format", "{{json .OCIv1.Config}}", container))
+    config = json.loads(buildah.ask("inspect", container))["OCIv1"]["config"]
     buildah.without_network(container, ["python", "-", *config["Entrypoint"], *config["Cmd"]], ROOT / "deploy/check.py")
 
 
@@ -105,7 +105,7 @@ def make_base(target: Path) -> None:
         subprocess.run(["debootstrap", *options, release[1], str(root), *([mirror] if mirror else [])], check=True)
         for name in _TO_SPARE:  # emptied, not removed
             for item in (root / name).iterdir():
-                shutil.rmtree(item) if item.is_dir() else item.unlink()
+                shutil.rmtree(item) if item.is_dir() and not item.is_symlink() else item.unlink()
         half = target.with_suffix(".part")
         # Of /dev, only what a container is given anyway.
         subprocess.run(
@@ -119,13 +119,15 @@ def pip_options(folder: Path) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], check=True, stdout=subprocess.PIPE, text=True
     )
-    settings, places = ["[global]"], set()
+    settings: dict[str, str] = {}  # by name: of what stands in two places the environment's counts, which comes first
+    places = set()
     for name, value in re.findall(r"^(?:global|install|:env:)\.([\w-]+)='(.*)'$", done.stdout, re.MULTILINE):
         words = value.replace("\\n", "\n").split()
-        settings.append(f"{name} = " + "\n    ".join(words))
+        settings.setdefault(name, "\n    ".join(words))
         places |= {word.removeprefix("file://") for word in words if word.removeprefix("file://").startswith("/")}
     configuration = folder / "pip.conf"
-    configuration.write_text("\n".join(settings) + "\n", encoding="utf-8")
+    lines = ["[global]", *(f"{name} = {value}" for name, value in settings.items())]
+    configuration.write_text("\n".join(lines) + "\n", encoding="utf-8")
     mounted = [f"--volume={place}:{place}:ro" for place in sorted(roots(places)) if Path(place).exists()]
     return [f"--secret=id=pip,src={configuration}", *mounted]
 
