@@ -97,12 +97,14 @@ def test_threads_that_outlive_the_main_one_load_and_score(mode: str, tiny_xlmr: 
 
 
 INTERRUPTED = """
-import os, signal, sys, threading, time
+import atexit, os, signal, sys, threading, time
 from bge_cpu.machine.pool import FairPool
-begun = threading.Event()
+begun, exiting = threading.Event(), threading.Event()
+atexit.register(exiting.set)  # before the pool's own, which was registered earlier
 def item(number):
     begun.set()
-    time.sleep(1)
+    exiting.wait(30)
+    time.sleep(0.5)
     print("item", number, "ended", flush=True)
 threading.Thread(target=lambda: begun.wait() and os.kill(os.getpid(), signal.SIGINT)).start()
 FairPool(1, "p").map(item, range(100))
