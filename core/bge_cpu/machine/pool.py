@@ -14,6 +14,7 @@ Result = TypeVar("Result")
 
 
 _WATCHED = 0.05  # seconds between two calls of `watch`
+_AWAKE = 1.0  # and between two looks where there is none: Ctrl-C just before a wait would else be seen after all of it
 
 
 class Helpers(Protocol):
@@ -144,7 +145,7 @@ class _Call:
 
     def wait(self, watch: Callable[[], None] | None) -> None:
         """Wait until no item is under way, and raise the first error."""
-        while not self._done.wait(None if watch is None else _WATCHED):
+        while not self._done.wait(_AWAKE if watch is None else _WATCHED):
             if watch is not None:
                 watch()
         if self._error is not None:
