@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from bge_cpu.quantization.probe import PAIRS
 from contest.child import Pair
-from contest.data import RELEVANT, Collection
+from contest.data import DATA, RELEVANT, Collection
 
 WORKS = {  # in the order in which they are run: a lone pair may take memory for good
     "a": "32 real passages for one query",
@@ -144,7 +144,9 @@ def _padding(calls: Sequence[Sequence[int]]) -> float:
 
 
 def calibration() -> list[Pair]:
-    """Pairs for static quantisation: queries with their own or any other document, from all sets."""
+    """Pairs for static quantisation: queries with their own or any other document, from all sets; or the probe's."""
+    if not DATA.is_dir():
+        return list(PAIRS)
     rng, pairs = random.Random("calibration"), []
     for name in RELEVANT:
         collection = Collection(name)
