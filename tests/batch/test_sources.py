@@ -127,8 +127,8 @@ def write_trec(folder: Path, run: str) -> tuple[Path, Path, Path]:
         {"_id": f"d{number}", "text": f"text {number}", "title": "T" if number == 2 else ""} for number in range(5)
     ]
     queries = [{"id": "q2", "text": "second"}, {"id": "q1", "text": "first"}, {"id": "unused", "text": "x"}]
-    with gzip.open(folder / "corpus.jsonl.gz", "wt") as stream:
-        stream.writelines(f"{json.dumps(line)}\n" for line in corpus)
+    content = "".join(f"{json.dumps(line)}\n" for line in corpus)
+    (folder / "corpus.jsonl.gz").write_bytes(gzip.compress(content.encode(), mtime=0))  # the same file each time
     return folder / "in.run", folder / "corpus.jsonl.gz", write_lines(folder / "queries.jsonl", queries)
 
 

@@ -100,6 +100,7 @@ INTERRUPTED = """
 import atexit, os, signal, sys, threading, time
 from bge_cpu.machine.pool import FairPool
 begun, exiting = threading.Event(), threading.Event()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 atexit.register(exiting.set)  # before the pool's own, which was registered earlier
 def item(number):
     begun.set()
