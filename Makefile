@@ -8,7 +8,7 @@ BENCH ?= $(or $(TMPDIR),/tmp)/bge-cpu-bench
 
 install: .venv/.dev
 
-.venv/.base: pyproject.toml
+.venv/.base: pyproject.toml hatch_build.py $(wildcard native/*.[ch]) native/build.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --editable .
@@ -76,4 +76,4 @@ image:
 	$(PYTHON) deploy/image.py $(IMAGE)
 
 clean:
-	rm -rf .venv dist build site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv dist build core/bge_cpu/kernels/_bge_kernels.* site .mypy_cache .ruff_cache .pytest_cache .hypothesis
