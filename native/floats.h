@@ -21,7 +21,8 @@
 #define FLOAT_COLUMNS (2 * V) /* columns of attention's tile */
 #define QUERY_TILES 4         /* tiles of queries that share a pass over keys and values */
 
-/* e^x for x <= 0, within 2e-7 of itself; from -87 down it stays at 1.6e-38. */
+/* e^x for x <= 0, within 2e-7 of itself; from -87 down, -INFINITY among it, it stays at 1.6e-38: beside a softmax's
+ * largest term, which is 1, that is nothing. */
 INLINE vf v_exp(vf x) {
     x = v_max(x, v_set(-87));
     vf n = v_round(v_mul(x, v_set(1.44269504f)));
@@ -51,6 +52,7 @@ INLINE vf v_gelu(vf x) {
     return v_mul(x, v_fma(p, t, v_set(0.5f)));
 }
 
+/* A row -> whole numbers from `low` to `low + span`, so that 0 is one of them. */
 static void quantize(const bge_class *class, const float *x, int size, uint8_t *codes, float *scale, int32_t *zero) {
     vf leasts = v_set(0), mosts = v_set(0);
     for (int i = 0; i < size; i += V) {
@@ -68,6 +70,7 @@ static void quantize(const bge_class *class, const float *x, int size, uint8_t *
     *zero = (int32_t)shift;
 }
 
+/* Layer normalisation, the mean first and then the variance around it. */
 static void norm(const float *x, const float *weight, const float *bias, float epsilon, int size, float *out) {
     vf sum = v_set(0), squares = v_set(0);
     for (int i = 0; i < size; i += V) sum = v_add(sum, v_load(x + i));
@@ -131,7 +134,7 @@ static __attribute__((noinline)) void float_tile(const lane *a, size_t a_stride,
 #undef STEP
 #undef KEEP
 
-/* Scores -> e^(score - peak), and their sum. */
+/* The softmax of a row, but for the division by its sum, which is returned: scores -> e^(score - peak). */
 INLINE float exponentials(float *scores, int size) {
     vf peaks = v_load(scores), sums = v_set(0);
     for (int i = V; i < size; i += V) peaks = v_max(peaks, v_load(scores + i));
@@ -193,6 +196,9 @@ INLINE struct parts parts(const bge_attention *a) {
 
 static size_t attention_bytes(const bge_attention *a) { return parts(a).end * sizeof(float); }
 
+/* softmax(query x key^T / sqrt(size)) x value, of one head and some of its queries. Keys and values are laid out for
+ * `float_tile` once; then a few tiles of queries at a time go through scores, softmax and the sum over values, whose
+ * division by the softmax's sum comes last. Padded keys have the score -INFINITY, and no values. */
 static void attend(const bge_attention *a, int head, int query, int queries, void *memory) {
     struct parts at = parts(a);
     lane *keys = memory, *values = keys + at.values, *some = keys + at.queries, *weights = keys + at.weights;
@@ -204,16 +210,19 @@ static void attend(const bge_attention *a, int head, int query, int queries, voi
     for (int begin = query; begin < query + queries; begin += QUERY_TILES * FLOAT_ROWS) {
         int rows = bge_least(QUERY_TILES * FLOAT_ROWS, query + queries - begin);
         int tiles = (rows + FLOAT_ROWS - 1) / FLOAT_ROWS;
+        /* queries / sqrt(size), as lanes; rows past the end are zeros */
         for (int r = 0; r < rows; r++) {
             const float *q = a->query + (begin + r) * a->width + first;
             for (int d = 0; d < depth; d++)
                 some[r * depth + d] = lane_of(q[d * PER_LANE] * scale, q[d * PER_LANE + PER_LANE - 1] * scale);
         }
         memset(some + rows * depth, 0, (size_t)(tiles * FLOAT_ROWS - rows) * depth * sizeof *some);
+        /* scores (rows, tokens) = queries x keys^T */
         for (int j = 0; j < at.padded; j += FLOAT_COLUMNS)
             for (int t = 0; t < tiles; t++)
                 float_tile(some + t * FLOAT_ROWS * depth, depth, keys + (size_t)j * depth, depth,
                            scores + (size_t)t * FLOAT_ROWS * at.padded + j, at.padded);
+        /* scores -> softmax's numerators, as lanes, and a sum per row */
         float sums[QUERY_TILES * FLOAT_ROWS];
         for (int r = 0; r < tiles * FLOAT_ROWS; r++) {
             float *row = scores + (size_t)r * at.padded;
@@ -222,6 +231,7 @@ static void attend(const bge_attention *a, int head, int query, int queries, voi
             lane *lanes = weights + (size_t)r * at.padded / PER_LANE;
             for (int j = 0; j < at.padded / PER_LANE; j++) lanes[j] = lane_of(row[j * PER_LANE], row[j * PER_LANE + PER_LANE - 1]);
         }
+        /* out (rows, size) = numerators x values / sums */
         int lanes = (a->tokens + PER_LANE - 1) / PER_LANE;
         for (int d = 0; d < a->size; d += FLOAT_COLUMNS) {
             int columns = bge_least(FLOAT_COLUMNS, a->size - d);

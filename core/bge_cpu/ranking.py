@@ -1,4 +1,4 @@
-"""Step 4: logits -> scores -> a ranking. Pure functions and plain data; no file, no model, no thread."""
+"""Step 4 of a call: logits -> scores -> a ranking. Pure functions and plain data; no file, no model, no thread."""
 
 import importlib
 import math

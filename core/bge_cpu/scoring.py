@@ -1,4 +1,4 @@
-"""Step 3 of a call: windows -> a logit per document, in bounded memory, every logit checked."""
+"""Step 3 of a call, around an engine: windows -> a logit per document, in bounded memory, every logit checked."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Step 2: (query, document) -> the token ids the model reads, cut to max_length, with the number of tokens cut.
+"""Step 2 of a call: (query, document) -> the token ids the model reads, cut to max_length, and how many were cut.
 
 Query and document are encoded apart, without special tokens, and joined as the tokenizer's own post-processor would.
 The tokenizer's truncation stays off: it raises on long queries, turns a long document into hundreds of overflow

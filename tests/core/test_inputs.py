@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bge_cpu import InputError, Reranker
+from bge_cpu.engines import MODES
 from tests.fakes import reranker
 
 
@@ -90,7 +91,7 @@ def test_str_subclasses_are_scored_as_the_text_they_hold() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mode": "int4"}, "mode is one of fp32, bf16, int8, onnx, onnx-int8, native-int8, not 'int4'"),
+        ({"mode": "int4"}, f"mode is one of {', '.join(MODES)}, not 'int4'"),
         ({"mode": 8}, "mode is one of"),
         ({"mode": "fp16"}, "'fp16' does not exist"),
         ({"mode": "half"}, 'for speed use mode="native-int8" or "onnx-int8"'),

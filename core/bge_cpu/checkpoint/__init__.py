@@ -1,4 +1,4 @@
-"""Step 1: a Hub id, a folder or "mini" -> a checkpoint: its files, configuration and fingerprint.
+"""Loading: a Hub id, a folder or "mini" -> a checkpoint: its files, configuration and fingerprint.
 
 Weights are read from safetensors only; no pickle is opened and no code of a checkpoint is run.
 """

@@ -1,4 +1,4 @@
-"""Part of step 3: config.json -> what the ONNX modes need to know of a model's architecture."""
+"""Part of loading: config.json -> what the ONNX and native modes need to know of a model's architecture."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -94,7 +94,7 @@ class Architecture:
         """Read a config.json.
 
         Raises:
-            CheckpointError: The ONNX modes do not know this architecture or one of its settings.
+            CheckpointError: The ONNX and native modes do not know this architecture or one of its settings.
         """
         found = (config.get("architectures") or ["none named"])[0]
         if found not in _FAMILIES:
@@ -149,6 +149,7 @@ _SIZES = {
 }
 _SETTINGS = {"hidden_act": "gelu", "position_embedding_type": "absolute", "is_decoder": False, "use_task_id": False}
 _ROBERTA = ("roberta", ("classifier.dense", "classifier.out_proj"))
+# Families whose head is linear, tanh, linear, on the first token: graph and kernels know no other.
 _FAMILIES = {
     "XLMRobertaForSequenceClassification": ("xlm-roberta", *_ROBERTA),
     "RobertaForSequenceClassification": ("roberta", *_ROBERTA),

@@ -58,7 +58,7 @@ def fetch(repo: str, *, revision: str | None, local_files_only: bool) -> tuple[P
         why = "local_files_only is set" if local_files_only else "HF_HUB_OFFLINE is set"
         raise CheckpointError(
             f"{repo} (revision {revision or 'main'}) is not in the Hub's cache, and {why}",
-            hint=f"download it on a machine with network: hf download {repo}; or name a local folder",
+            hint=f"download it on a machine with network: hf download {repo}; or name a local folder, or mini",
         )
     wait = float(constants.HF_HUB_ETAG_TIMEOUT)
     info = None
@@ -80,7 +80,7 @@ def fetch(repo: str, *, revision: str | None, local_files_only: bool) -> tuple[P
             raise CheckpointError(
                 f"{repo} is not whole in the Hub's cache, and {constants.ENDPOINT} did not deliver it: "
                 f"{_first_line(error)}",
-                hint="check network, proxy (HTTPS_PROXY, ALL_PROXY) and HF_ENDPOINT, or name a local folder",
+                hint="check network, proxy (HTTPS_PROXY, ALL_PROXY) and HF_ENDPOINT; or name a local folder, or mini",
             ) from error
         warn(
             f"the Hub at {constants.ENDPOINT} did not answer ({_first_line(error)}); using the cached commit "

@@ -16,7 +16,7 @@ _CHARTS = (".svg", ".png")
 
 JsonFile = Annotated[
     Path | None,
-    typer.Option("--json", metavar="FILE", help="Write all figures there, too; - prints them instead of the table."),
+    typer.Option("--json", metavar="FILE|-", help="Write all figures there, too; - prints them instead of the table."),
 ]
 """The option --json, which means the same in every verb."""
 

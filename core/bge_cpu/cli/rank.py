@@ -4,7 +4,7 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -34,6 +34,14 @@ class LongDocuments(str, Enum):
     windows = "windows"
 
 
+@dataclass(frozen=True)
+class _Documents:
+    """What is ranked; `records` are the JSON objects that the texts stood in, if they did."""
+
+    texts: list[str]
+    records: list[dict[str, Any]] | None = None
+
+
 @loads_a_model()
 def rank(
     query: Annotated[str, typer.Argument(help="What is asked.")],
@@ -44,7 +52,8 @@ def rank(
         Path | None, typer.Option("--file", "-f", help="One document per line; JSON lines with --field; - is stdin.")
     ] = None,
     field: Annotated[
-        str | None, typer.Option("--field", help="Lines are JSON objects; the document is in this field.")
+        str | None,
+        typer.Option("--field", help="Lines are JSON objects; the document is in this field. --json keeps the rest."),
     ] = None,
     top_n: Annotated[
         int | None, typer.Option("--top-n", "-n", help="How many to show; default: all.", show_default=False)
@@ -59,24 +68,29 @@ def rank(
 ) -> None:
     """Rank documents by their relevance to a query: from arguments, a file or stdin."""
     check_outputs(json_file)
-    texts = _documents(documents or [], file, field)
+    given = _documents(documents or [], file, field)
     reranker = options.load()
     how = None if normalize is Normalize.none else normalize.value
-    ranking = reranker.rank(query, texts, top_n=top_n, normalize=how, long_documents=long_documents.value)
-    write_json({"query": query, "results": _results(ranking)}, json_file)
+    ranking = reranker.rank(query, given.texts, top_n=top_n, normalize=how, long_documents=long_documents.value)
+    write_json({"query": query, "results": _results(ranking, given.records)}, json_file)
     if not on_stdout(json_file):
         console = Console(highlight=False)
         console.print(table(ranking, width=console.width, rows=len(ranking)))
 
 
-def _documents(arguments: list[str], file: Path | None, field: str | None) -> list[str]:
+def _documents(arguments: list[str], file: Path | None, field: str | None) -> _Documents:
     """The documents, from the one place that was named."""
     if arguments:
         if file is not None or field is not None:
             raise InputError(
                 "documents come as arguments or from a file, not both", hint="leave out --file and --field"
             )
-        return arguments
+        if len(arguments) == 1 and _is_file(arguments[0]):
+            raise InputError(
+                f"{arguments[0]} is a file, and an argument is a document's text",
+                hint=f"read documents from it with: --file {shlex.quote(arguments[0])}",
+            )
+        return _Documents(arguments)
     if file is None and (sys.stdin is None or sys.stdin.isatty()):
         raise InputError("no documents", hint='pass them as arguments: bge-cpu rank "query" "document" ..., or --file')
     if file is None or str(file) == "-":
@@ -88,9 +102,18 @@ def _documents(arguments: list[str], file: Path | None, field: str | None) -> li
         raise InputError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def _texts(stream: BinaryIO, name: str, field: str | None) -> list[str]:
+def _is_file(argument: str) -> bool:
+    """Whether a text is the path of a file; never an error, however long it is."""
+    try:
+        return Path(argument).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _texts(stream: BinaryIO, name: str, field: str | None) -> _Documents:
     """A document per line, or per JSON object that a line holds; lines without text are counted aloud."""
     texts: list[str] = []
+    records: list[dict[str, Any]] = []
     empty = 0
     for number, line in enumerate(_lines(stream, name), 1):
         if not line.strip():
@@ -100,9 +123,10 @@ def _texts(stream: BinaryIO, name: str, field: str | None) -> list[str]:
                 _check_plain(line, name)
             texts.append(line)
         else:
-            texts.append(_field(line, field, f"line {number} of {name}"))
+            records.append(_record(line, field, f"line {number} of {name}"))
+            texts.append(records[-1][field])
     tell_empty_lines(empty)
-    return texts
+    return _Documents(texts, None if field is None else records)
 
 
 def _lines(stream: BinaryIO, name: str) -> Iterator[str]:
@@ -129,8 +153,8 @@ def _check_plain(first: str, name: str) -> None:
     )
 
 
-def _field(line: str, field: str, where: str) -> str:
-    """The text in a field of the object that a line holds."""
+def _record(line: str, field: str, where: str) -> dict[str, Any]:
+    """The object that a line holds, with a text in its field."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -138,8 +162,13 @@ def _field(line: str, field: str, where: str) -> str:
     if not isinstance(record, dict) or not isinstance(record.get(field), str):
         held = f"an object with {', '.join(map(repr, record))}" if isinstance(record, dict) else type(record).__name__
         raise InputError(f"{where}: no text in a field {field!r}, but {held}")
-    return str(record[field])
+    return record
 
 
-def _results(ranking: Ranking) -> list[dict[str, Any]]:
-    return [{field: value for field, value in asdict(item).items() if value is not None} for item in ranking]
+def _results(ranking: Ranking, records: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    """Per document what `Ranked` says of it, and the object that it stood in."""
+    results = [{name: value for name, value in asdict(item).items() if value is not None} for item in ranking]
+    if records is not None:
+        for result in results:
+            result["record"] = records[result["index"]]
+    return results

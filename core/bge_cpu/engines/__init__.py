@@ -1,4 +1,4 @@
-"""Step 3: token ids -> logits. One module per mode; each imports its framework at its top.
+"""Step 3 of a call: token ids -> logits. One module per mode; each imports its framework at its top.
 
 A mode's module is named after it ("-" becomes "_") and is imported only when the mode is asked for. A mode that runs a
 checkpoint as it is offers `load(checkpoint, threads=)`. An INT8 mode offers `recipe(checkpoint)`, how its artifact is
@@ -147,9 +147,9 @@ def load_engine(
 def engine_module(mode: str) -> ModuleType:
     """A mode's module, with its framework."""
     extra = MODES[mode]
-    if extra == "torch":  # else transformers 4 imports TensorFlow where it is installed, and stumbles over Keras 3
+    if extra == "torch":  # without this, transformers 4 imports TensorFlow where it finds it, and stumbles over Keras 3
         os.environ.setdefault("USE_TF", "0")
-    if extra is None:  # else ONNX Runtime 1.32 writes into the user's cache folder and calls its maker
+    if extra is None:  # without this, ONNX Runtime 1.32 writes into the user's cache folder and calls its maker
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     guard = contextlib.nullcontext() if extra is None else extras.needed(extra, f"mode {mode!r}")
     try:

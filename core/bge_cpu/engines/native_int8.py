@@ -36,7 +36,7 @@ _TOKENS_PER_RUN = 256  # pairs share a run up to about so many; with more rows t
 
 
 def recipe(checkpoint: Checkpoint) -> Recipe:
-    """How an XLM-RoBERTa, RoBERTa, CamemBERT or BERT checkpoint becomes this mode's artifact, for this kind of CPU.
+    """How a checkpoint of a family that `Architecture` knows becomes this mode's artifact, for this kind of CPU.
 
     Raises:
         CheckpointError: Another architecture, or sizes that the kernels do not run.

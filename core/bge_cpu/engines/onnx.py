@@ -30,7 +30,7 @@ from bge_cpu.machine.pool import FairPool
 
 
 def load(checkpoint: Checkpoint, *, threads: int) -> "OnnxEngine":
-    """Load an XLM-RoBERTa, RoBERTa or BERT checkpoint.
+    """Load a checkpoint of a family that `Architecture` knows (XLM-RoBERTa, BERT and kin).
 
     Raises:
         CheckpointError: Another architecture, or tensors that do not fit the configuration.

@@ -30,7 +30,7 @@ _LARGEST = {"exact": 127, "saturating": 63}
 
 
 def recipe(checkpoint: Checkpoint) -> Recipe:
-    """How an XLM-RoBERTa, RoBERTa or BERT checkpoint becomes this mode's artifact.
+    """How a checkpoint of a family that `Architecture` knows becomes this mode's artifact.
 
     Raises:
         CheckpointError: Another architecture.

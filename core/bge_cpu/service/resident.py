@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from bge_cpu.checkpoint import open_checkpoint
 from bge_cpu.errors import BgeCpuError
 from bge_cpu.reranker import Reranker
+from bge_cpu.service import logs
 from bge_cpu.service.app import create
 from bge_cpu.service.guard import Guard
 from bge_cpu.service.keys import read_keys
@@ -74,6 +75,7 @@ class Resident:
         keys = read_keys(settings.keys_file, os.environ)
         reranker = Reranker.load(**settings.load)
         reranker.score([("warm", "up")])
+        logs.requests.info("loaded, in mode %s", reranker.mode)
         metrics, queue = Metrics(), Queue(settings.limits.max_queue_tokens)
         metrics.measure_memory()
         self._work = Work(reranker, queue, metrics)

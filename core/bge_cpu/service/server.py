@@ -68,7 +68,8 @@ def serve(settings: Settings, *, host: str, port: int, log_format: str = "consol
             h11_max_incomplete_event_size=_HEADER_BYTES,
         )
         shown = f"[{host}]" if ":" in host else host
-        logs.requests.info("serving on http://%s:%d", shown, listener.getsockname()[1])
+        told = "loading %s; then serving on http://%s:%d"
+        logs.requests.info(told, settings.load["model"], shown, listener.getsockname()[1])
         run = _run_alone if settings.processes == 1 else _run_several
         if run(config, listener) == STARTUP_FAILURE:
             raise BgeCpuError("the service did not start", hint="the log above says why")

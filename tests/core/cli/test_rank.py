@@ -48,8 +48,12 @@ def test_rank_sources_agree(tiny_xlmr: Path, tmp_path: Path) -> None:
         run("rank", "panda", "--file", "-", "--field", "text", *common, stdin=records),
     ]
     assert [done.returncode for done in outputs] == [0] * 5, outputs
-    assert len({done.stdout for done in outputs}) == 1
-    assert len(json.loads(outputs[0].stdout)["results"]) == 3
+    results = [json.loads(done.stdout)["results"] for done in outputs]
+    kept = [[result.pop("record", None) for result in each] for each in results]
+    assert results == [results[0]] * 5
+    assert len(results[0]) == 3
+    wholes = [{"id": 1, "text": result["document"]} for result in results[0]]
+    assert kept == [[None] * 3, [None] * 3, wholes, [None] * 3, wholes]
 
 
 def test_rank_shows_a_table_and_warns_of_truncation(tiny_xlmr: Path) -> None:
@@ -170,6 +174,18 @@ def test_wrong_usage_ends_with_2(
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_a_file_is_not_taken_for_a_document(tiny_xlmr: Path, tmp_path: Path) -> None:
+    (tmp_path / "docs.txt").write_text("a bear\n")
+    common: list[str | Path] = ["--model", tiny_xlmr, "--mode", "onnx"]
+    done = run("rank", "q", tmp_path / "docs.txt", *common)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"error: {tmp_path}/docs.txt is a file, and an argument is a document's text\n"
+        f"hint: read documents from it with: --file {tmp_path}/docs.txt\n"
+    )
+    assert run("rank", "q", "/" + "x" * 5_000, *common).returncode == 0, "no path is this long"
 
 
 def test_json_lines_are_known_by_their_name_too(tiny_xlmr: Path, tmp_path: Path) -> None:
