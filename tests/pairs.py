@@ -1,6 +1,7 @@
 """How modes are compared: pairs, their logits, and whether each is the same to the bit whatever runs beside it."""
 
 import random
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +16,10 @@ PAIRS = [("panda", checkpoints.text(length, seed=length)) for length in (1, 2, 3
 
 MANY = [("panda", checkpoints.text(seed % 30 + 1, seed=seed)) for seed in range(100)]
 """Enough for a steady correlation."""
+
+
+LogitsOf = Callable[[str], NDArray[np.float32]]
+"""A mode -> its logits of some pairs, float32, (pairs,)."""
 
 
 def logits(model: Path, mode: str, pairs: list[tuple[str, str]]) -> NDArray[np.float32]:

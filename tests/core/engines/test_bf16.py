@@ -7,16 +7,15 @@ import pytest
 from bge_cpu import InputError, Reranker
 from bge_cpu.quantization.fidelity import spearman
 from tests.modes import needs_bf16, needs_torch
-from tests.pairs import logits
+from tests.pairs import LogitsOf
 
 pytestmark = [needs_torch, pytest.mark.slow]
 
 
 @pytest.mark.model
-@pytest.mark.filterwarnings("ignore:cut to max_length")
 @needs_bf16
-def test_bf16_is_close_to_float32(mini: Path, real_pairs: list[tuple[str, str]]) -> None:
-    assert spearman(logits(mini, "onnx", real_pairs), logits(mini, "bf16", real_pairs)) >= 0.998
+def test_bf16_is_close_to_float32(mini_logits: LogitsOf) -> None:
+    assert spearman(mini_logits("onnx"), mini_logits("bf16")) >= 0.998
 
 
 def test_bf16_is_refused_without_native_support(tiny_xlmr: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,15 +9,17 @@ from safetensors.numpy import load_file
 from bge_cpu import Reranker
 from bge_cpu.quantization.fidelity import spearman
 from tests.modes import needs_torch
-from tests.pairs import MANY, logits
+from tests.pairs import MANY, LogitsOf, logits
 
 pytestmark = [needs_torch, pytest.mark.slow]
 
 
 @pytest.mark.model
 @pytest.mark.filterwarnings("ignore:cut to max_length")
-def test_dynamic_int8_of_pytorch_is_close_enough(mini: Path, real_pairs: list[tuple[str, str]], tmp_path: Path) -> None:
-    reference = logits(mini, "onnx", real_pairs)
+def test_dynamic_int8_of_pytorch_is_close_enough(
+    mini: Path, mini_logits: LogitsOf, real_pairs: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    reference = mini_logits("onnx")
     gated = Reranker.load(mini, mode="int8", cache_dir=tmp_path)
     ours = spearman(reference, np.array(gated.score(real_pairs), np.float32))
     tensors = load_file(next(tmp_path.glob("*/model.safetensors")))

@@ -16,7 +16,7 @@ from bge_cpu.kernels import library as kernels
 from bge_cpu.kernels.model import Scratch
 from bge_cpu.quantization.fidelity import compare, spearman
 from tests.checkpoints import adversarial
-from tests.pairs import MANY, PAIRS, check_equal_in_any_company, logits
+from tests.pairs import MANY, PAIRS, LogitsOf, check_equal_in_any_company, logits
 
 pytestmark = pytest.mark.skipif(
     kernels.available() is None, reason="needs the native kernels, and a CPU that runs them"
@@ -32,21 +32,20 @@ def test_bit_equal_in_any_company_order_thread_and_thread_count(tiny: Path) -> N
 
 
 @pytest.mark.model
-@pytest.mark.filterwarnings("ignore:cut to max_length")
-def test_trained_checkpoint_is_closer_to_float32_than_on_onnx_runtime(
-    mini: Path, real_pairs: list[tuple[str, str]]
-) -> None:
-    reference = logits(mini, "onnx", real_pairs)
-    found = compare(reference, logits(mini, "native-int8", real_pairs))
+def test_trained_checkpoint_is_closer_to_float32_than_on_onnx_runtime(mini_logits: LogitsOf) -> None:
+    reference = mini_logits("onnx")
+    found = compare(reference, mini_logits("native-int8"))
     assert found.spearman >= 0.998
-    assert found.rmse <= compare(reference, logits(mini, "onnx-int8", real_pairs)).rmse
+    assert found.rmse <= compare(reference, mini_logits("onnx-int8")).rmse
 
 
 @pytest.mark.model
 @pytest.mark.filterwarnings("ignore:cut to max_length")
-def test_scaled_value_channels_are_balanced_away(mini: Path, real_pairs: list[tuple[str, str]], tmp_path: Path) -> None:
+def test_scaled_value_channels_are_balanced_away(
+    mini: Path, mini_logits: LogitsOf, real_pairs: list[tuple[str, str]], tmp_path: Path
+) -> None:
     hard = adversarial(mini, tmp_path / "hard")
-    assert spearman(logits(mini, "onnx", real_pairs), logits(hard, "native-int8", real_pairs)) >= 0.995
+    assert spearman(mini_logits("onnx"), logits(hard, "native-int8", real_pairs)) >= 0.995
 
 
 def test_it_is_the_default_where_its_kernels_run(tiny_xlmr: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from bge_cpu.quantization.fidelity import spearman
 from tests.checkpoints import adversarial
-from tests.pairs import MANY, PAIRS, check_equal_in_any_company, logits
+from tests.pairs import MANY, PAIRS, LogitsOf, check_equal_in_any_company, logits
 
 
 def test_close_to_float32_even_with_random_weights(tiny: Path) -> None:
@@ -19,16 +19,16 @@ def test_bit_equal_in_any_company_order_thread_and_thread_count(tiny: Path) -> N
 
 
 @pytest.mark.model
-@pytest.mark.filterwarnings("ignore:cut to max_length")
-def test_trained_checkpoint_is_close_to_float32(mini: Path, real_pairs: list[tuple[str, str]]) -> None:
-    reference = logits(mini, "onnx", real_pairs)
-    assert spearman(reference, logits(mini, "onnx-int8", real_pairs)) >= 0.998
+def test_trained_checkpoint_is_close_to_float32(mini_logits: LogitsOf) -> None:
+    assert spearman(mini_logits("onnx"), mini_logits("onnx-int8")) >= 0.998
 
 
 @pytest.mark.model
 @pytest.mark.filterwarnings("ignore:cut to max_length")
-def test_scaled_value_channels_are_balanced_away(mini: Path, real_pairs: list[tuple[str, str]], tmp_path: Path) -> None:
+def test_scaled_value_channels_are_balanced_away(
+    mini: Path, mini_logits: LogitsOf, real_pairs: list[tuple[str, str]], tmp_path: Path
+) -> None:
     hard = adversarial(mini, tmp_path / "hard")
-    reference = logits(mini, "onnx", real_pairs)
+    reference = mini_logits("onnx")
     assert np.allclose(logits(hard, "onnx", real_pairs), reference, atol=1e-3), "the same function in float32"
     assert spearman(reference, logits(hard, "onnx-int8", real_pairs)) >= 0.995
