@@ -1,8 +1,8 @@
 """README's and docs' tables and picture of the peers, from benchmarks/results: python benchmarks/tables.py [--check].
 
 A table stands between `<!-- figures: NAME KIND -->` and `<!-- end -->`; NAME is a file of benchmarks/results, which
-peers.py wrote, KIND is `peers` (every contender) or `modes` (ours, in short). With --check nothing is written, and the
-exit code is 1 where a page says something else. Tables are written by nobody else.
+peers.py wrote, KIND is `peers` (every contender), `modes` (ours, in short) or `modes-zh` (the same in Chinese). With
+--check nothing is written, and the exit code is 1 where a page says something else. Tables are written by nobody else.
 """
 
 import argparse
@@ -20,7 +20,7 @@ RESULTS = ROOT / "benchmarks/results"
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", ROOT / "docs/performance.md"]
 PICTURE = ROOT / "docs/peers.svg"  # README's: one work of one run
 PICTURED = "v2-m3-avx2", "a"
-_PLACE = re.compile(r"(<!-- figures: (\S+) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_PLACE = re.compile(r"(<!-- figures: (\S+) ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _NAMES = {
     "article-fp32": "the article's PyTorch script, float32",
     "article-int8": "the article's PyTorch dynamic INT8",
@@ -61,14 +61,23 @@ def peers(run: dict[str, Any]) -> list[str]:
     return markdown(rows)
 
 
-def modes(run: dict[str, Any]) -> list[str]:
+def modes(
+    run: dict[str, Any],
+    heads: tuple[str, ...] = ("mode", "times as fast", "peak memory"),
+    usual: str = "PyTorch float32, batches of 8: the usual script",
+) -> list[str]:
     """Our modes: times as fast as the baseline on passages, and memory."""
-    rows = [["mode", "times as fast", "peak memory"]]
+    rows = [list(heads)]
     for who, found in contenders(run, "a"):
         if who in OURS or who == BASELINE:
-            name = f"`{who}`" if who in OURS else "PyTorch float32, batches of 8: the usual script"
+            name = f"`{who}`" if who in OURS else usual
             rows.append([name, f"{found['works']['a']['times_as_fast']:.1f}", f"{peak_gb(found):.2f} GB"])
     return markdown(rows)
+
+
+def modes_zh(run: dict[str, Any]) -> list[str]:
+    """The same in Chinese."""
+    return modes(run, ("模式", "速度倍数", "内存峰值"), "PyTorch float32，8 对一批：常见的脚本")
 
 
 def markdown(rows: list[list[str]]) -> list[str]:
@@ -77,7 +86,7 @@ def markdown(rows: list[list[str]]) -> list[str]:
     return [lines[0], f"|---|{'---:|' * (len(rows[0]) - 1)}", *lines[1:]]
 
 
-KINDS = {"peers": peers, "modes": modes}
+KINDS = {"peers": peers, "modes": modes, "modes-zh": modes_zh}
 
 
 def filled(page: str) -> str:

@@ -1,7 +1,8 @@
 """From a laptop to a cluster: the same lines rerank a data set on one machine or, with --address, on many.
 
-On a laptop, `pip install 'bge-cpu[ray]'` and run this file. On a cluster, install the same versions on every node and
-pass the head's address; nothing else changes: Ray starts as many actors as `--actors` says, wherever there are CPUs.
+On a laptop, `pip install '.[ray]'` in the clone and run this file. On a cluster, install the same versions on every
+node and pass the head's address; nothing else changes: Ray starts as many actors as `--actors` says, wherever there are
+CPUs.
 """
 
 import argparse

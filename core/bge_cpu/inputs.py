@@ -70,7 +70,10 @@ def check_documents(documents: Any) -> list[str]:
         InputError: A single string, not a collection, or an item that is no text; it names the item by its index.
     """
     if isinstance(documents, str | bytes | Mapping) or not isinstance(documents, Iterable):
-        raise InputError(f"documents is a list of str, not {type(documents).__name__}: {shown(documents)}")
+        raise InputError(
+            f"documents is a list of str, not {type(documents).__name__}: {shown(documents)}",
+            hint="a lone document is a list of one: [document]",
+        )
     return [check_text(document, f"document {index}") for index, document in enumerate(documents)]
 
 
@@ -100,7 +103,10 @@ def fit_max_length(max_length: int | None, limit: int | None, model: str) -> int
         return DEFAULT_MAX_LENGTH if limit is None else min(DEFAULT_MAX_LENGTH, limit)
     max_length = check_count(max_length, "max_length")
     if limit is not None and max_length > limit:
-        raise InputError(f"max_length is {shown(max_length)}; {model} takes at most {limit} tokens")
+        raise InputError(
+            f"max_length is {shown(max_length)}; {model} takes at most {limit} tokens",
+            hint='longer documents can be read whole: long_documents="windows"',
+        )
     return max_length
 
 

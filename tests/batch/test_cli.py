@@ -30,7 +30,8 @@ def test_a_run_with_bad_rows(call: Call, tmp_path: Path) -> None:
     code, out, err = call(rows, tmp_path / "out", "--top-n", "1")
     assert (code, out) == (0, f"{tmp_path}/out/results.jsonl: 3 rows; 4 pairs scored\n"), err
     assert err.splitlines() == [
-        f"warning: some rows are bad; they stand in {tmp_path}/out/errors.jsonl with the reasons",
+        "3 rows, 0 of them done",
+        f"warning: a bad row stands in {tmp_path}/out/errors.jsonl, with the reason",
         "warning: cut to max_length=512 tokens: 1 of the results",
     ]
     assert [len(line["results"]) for line in read_lines(tmp_path / "out/results.jsonl")] == [1, 1]
@@ -42,18 +43,33 @@ def test_a_run_with_bad_rows(call: Call, tmp_path: Path) -> None:
 def test_empty_lines_are_counted_aloud(call: Call, tmp_path: Path) -> None:
     rows = write_lines(tmp_path / "in.jsonl", [b"", record(0), b"  ", b"{", record(3)])
     _, _, err = call(rows, tmp_path / "out")
-    assert err.splitlines()[0] == "2 empty lines were passed over"
+    assert err.splitlines()[1] == "2 empty lines were passed over"
     assert [line["row"] for line in read_lines(tmp_path / "out/results.jsonl")] == [1, 4]
     _, out, err = call(rows, tmp_path / "out", "--dry-run")
     assert out.startswith("5 rows, 6 pairs, ")
     assert err == "2 empty lines were passed over\n"
 
 
+def test_a_file_without_a_good_row_is_an_error(call: Call, tmp_path: Path) -> None:
+    rows = write_lines(tmp_path / "in.jsonl", [{"id": "1", "text": "a passage"}, b"", b"{"])
+    code, _, err = call(rows, tmp_path / "out")
+    said = err.splitlines()
+    assert (code, said[2]) == (
+        2,
+        f"error: no row is good; they stand in {tmp_path}/out/errors.jsonl; the first: there is no field 'query'",
+    )
+    assert said[3].startswith('hint: a row is {"query": ..., "documents": [...]}; ')
+    assert len(read_lines(tmp_path / "out/errors.jsonl")) == 2
+    code, out, err = call(rows, tmp_path / "out", "--dry-run")
+    assert (code, err.splitlines()[1]) == (2, "error: no row is good; the first: there is no field 'query'")
+    assert "2 bad rows" in out
+
+
 def test_errors_are_a_line_and_a_hint(call: Call, tmp_path: Path) -> None:
     rows = write_lines(tmp_path / "in.jsonl", [record(0), b"{"])
     code, out, err = call(rows, tmp_path / "out", "--strict")
     assert (code, out) == (2, "")
-    assert err.startswith("error: row 1 is bad: not JSON: ")
+    assert err.splitlines()[1].startswith("error: row 1 is bad: not JSON: ")
     code, _, err = call(tmp_path / "none.jsonl", tmp_path / "none")
     assert (code, err) == (2, f"error: {tmp_path}/none.jsonl cannot be read: No such file or directory\n")
 

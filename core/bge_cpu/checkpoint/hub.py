@@ -80,7 +80,8 @@ def fetch(repo: str, *, revision: str | None, local_files_only: bool) -> tuple[P
             raise CheckpointError(
                 f"{repo} is not whole in the Hub's cache, and {constants.ENDPOINT} did not deliver it: "
                 f"{_first_line(error)}",
-                hint="check network, proxy (HTTPS_PROXY, ALL_PROXY) and HF_ENDPOINT; or name a local folder, or mini",
+                hint="check network, proxy (HTTPS_PROXY, ALL_PROXY) and HF_ENDPOINT, a mirror's address; or name a "
+                "local folder, or mini",
             ) from error
         warn(
             f"the Hub at {constants.ENDPOINT} did not answer ({_first_line(error)}); using the cached commit "

@@ -1,6 +1,7 @@
 """`bge-cpu batch`: a whole file of rows reranked into a folder, in shards; killed or not, the same command goes on."""
 
 import importlib
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from bge_cpu.batch.job import Workers
 from bge_cpu.cli.options import LoadOptions, loads_a_model
 from bge_cpu.cli.output import progress_bar, tell_empty_lines
 from bge_cpu.cli.rank import LongDocuments, Normalize
+from bge_cpu.errors import InputError
 
 _LINE_EVERY = 30.0  # seconds, where stderr is no terminal
 
@@ -101,8 +103,9 @@ def batch(
 
 
 def _told(bar: Bar) -> Callable[[Progress], None]:
-    """A callback that moves the bar; where there is none, it prints a line now and then."""
-    start = last = time.monotonic()
+    """A callback that moves the bar; where there is none, it prints a line at the start and now and then."""
+    start = time.monotonic()
+    last = 0.0
     task = bar.add_task("batch", total=None, figures="")
 
     def tell(progress: Progress) -> None:
@@ -110,7 +113,10 @@ def _told(bar: Bar) -> Callable[[Progress], None]:
         now = time.monotonic()
         figures = f"{progress.done:,} of {progress.rows:,} rows, {progress.pairs / max(now - start, 1e-3):,.1f} pairs/s"
         bar.update(task, total=progress.rows, completed=progress.done, figures=figures)
-        if bar.disable and now - last > _LINE_EVERY:
+        if bar.disable and not last:
+            last = now
+            typer.echo(f"{progress.rows:,} rows, {progress.done:,} of them done", err=True)
+        elif bar.disable and now - last > _LINE_EVERY:
             last = now
             new = progress.done - progress.before
             left = (progress.rows - progress.done) * (now - start) / new if new else 0
@@ -129,12 +135,18 @@ def _counted(bar: Bar) -> Callable[[Estimate], None]:
 
 
 def _say(done: Progress, out: Path, max_length: int) -> None:
+    results, errors = out / "results.jsonl", out / "errors.jsonl"
+    with errors.open(encoding="utf-8") as stream:
+        first = stream.readline()
+        bad = sum(1 for _ in stream) + bool(first)
     earlier = f", {done.before:,} of them done before" if done.before else ""
-    typer.echo(f"{out / 'results.jsonl'}: {done.rows:,} rows{earlier}; {done.pairs:,} pairs scored")
+    typer.echo(f"{results}: {done.rows:,} rows{earlier}; {done.pairs:,} pairs scored")
     tell_empty_lines(done.empty)
-    errors = out / "errors.jsonl"
-    if errors.stat().st_size:
-        typer.echo(f"warning: some rows are bad; they stand in {errors} with the reasons", err=True)
+    if bad and not results.stat().st_size:
+        raise _all_bad(f"they stand in {errors}; the first: {json.loads(first)['reason']}")
+    if bad:
+        rows = "a bad row stands" if bad == 1 else f"{bad:,} bad rows stand"
+        typer.echo(f"warning: {rows} in {errors}, with the reason", err=True)
     if done.cut:
         typer.echo(f"warning: cut to max_length={max_length} tokens: {done.cut:,} of the results", err=True)
 
@@ -149,8 +161,17 @@ def _show(found: Estimate) -> None:
     if found.first_bad:
         number, reason = found.first_bad
         typer.echo(f"{found.bad:,} bad rows; the first is row {number}: {reason}")
+        if found.bad + found.empty == found.rows:
+            raise _all_bad(f"the first: {reason}")
     if found.seconds is not None:
         typer.echo(f"about {_duration(found.seconds)} on this machine")
+
+
+def _all_bad(details: str) -> InputError:
+    return InputError(
+        f"no row is good; {details}",
+        hint='a row is {"query": ..., "documents": [...]}; a query and a file of passages are for bge-cpu rank --file',
+    )
 
 
 def _duration(seconds: float) -> str:

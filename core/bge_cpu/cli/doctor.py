@@ -84,7 +84,5 @@ def _verdict(mode: str, model: str, checks: list[Check]) -> Text:
     if problems:
         return Text(f"\nmode {mode} cannot run {model} here; see {', '.join(problems)}", style=_STYLES[PROBLEM])
     if warnings:
-        return Text(
-            f"\nmode {mode} runs here; before it runs {model}, see {', '.join(warnings)}", style=_STYLES[WARNING]
-        )
+        return Text(f"\nmode {mode} runs {model} here; worth knowing: {', '.join(warnings)}", style=_STYLES[WARNING])
     return Text(f"\nmode {mode} runs {model} here", style=_STYLES[OK])

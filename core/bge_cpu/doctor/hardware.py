@@ -80,7 +80,7 @@ def cores(threads: int, quota: float | None) -> Check:
 def room(mode: str, model: str, memory: Memory | None, *, built: bool) -> Check:
     """Whether the memory is enough for the mode, and for building its artifact if that is not built yet."""
     peaks = listed(f"{name} {PEAKS[name]}" for name in MODES if name in PEAKS)
-    needs = f"peaks with bge-reranker-v2-m3, GB: {peaks}"
+    needs = f"peaks with bge-reranker-v2-m3, at most, GB: {peaks}"
     if memory is None:
         return Check("memory", OK, "the system does not tell", needs)
     found = f"{memory.available / GB:.1f} of {memory.capacity / GB:.1f} GB available"

@@ -3,10 +3,13 @@
 import re
 from collections.abc import Iterator, Sequence
 
-import bm25s
 import numpy as np
 
+from bge_cpu import extras
 from bge_cpu.errors import InputError
+
+with extras.needed("evaluation", "evaluation"):
+    import bm25s
 
 K1, B = 0.9, 0.4  # the parameters usual for passages: Anserini's, and BEIR's baseline
 _HAN = r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134f]"

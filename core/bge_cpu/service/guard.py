@@ -124,11 +124,10 @@ class Guard:
             self._note(scope["method"], record, time.monotonic() - started)
 
     def _check_key(self, endpoint: str, headers: dict[bytes, bytes]) -> None:
-        if endpoint not in OPEN and not self._keys.accept(headers.get(b"authorization", b"")):
-            challenge = {"WWW-Authenticate": "Bearer"}
-            raise Refused(
-                401, "an API key is needed: Authorization: Bearer KEY", kind="unauthorized", headers=challenge
-            )
+        given = headers.get(b"authorization", b"")
+        if endpoint not in OPEN and not self._keys.accept(given):
+            wrong = "this API key is not accepted" if given else "an API key is needed: Authorization: Bearer KEY"
+            raise Refused(401, wrong, kind="unauthorized", headers={"WWW-Authenticate": "Bearer"})
 
     def _note(self, method: str, record: Record, seconds: float) -> None:
         self._metrics.requests.labels(record.endpoint, record.status).inc()

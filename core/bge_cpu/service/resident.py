@@ -75,7 +75,8 @@ class Resident:
         keys = read_keys(settings.keys_file, os.environ)
         reranker = Reranker.load(**settings.load)
         reranker.score([("warm", "up")])
-        logs.requests.info("loaded, in mode %s", reranker.mode)
+        asked = "asks for an API key" if keys else "asks for no API key"
+        logs.requests.info("loaded, in mode %s; %s", reranker.mode, asked)
         metrics, queue = Metrics(), Queue(settings.limits.max_queue_tokens)
         metrics.measure_memory()
         self._work = Work(reranker, queue, metrics)
