@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("README.md", "README.zh-CN.md")
 RIGHT = (
-    "A python waits in ambush, seizes its prey and coils around it.",
+    "A python waits in ambush and coils around its prey.",
     "糖尿病足患者应注意足部清洁,避免感染,定期检查皮肤破损。",
 )
 
