@@ -5,6 +5,7 @@ from importlib.util import find_spec
 import pytest
 
 from bge_cpu.engines import MODES
+from bge_cpu.kernels.library import available
 from bge_cpu.machine.cpu import NATIVE_BF16, features
 
 needs_torch = pytest.mark.skipif(
@@ -14,6 +15,10 @@ needs_torch = pytest.mark.skipif(
 
 needs_bf16 = pytest.mark.skipif(not features() & NATIVE_BF16, reason="needs native bfloat16")
 """For tests that run mode "bf16"."""
+
+
+needs_kernels = pytest.mark.skipif(available() is None, reason="needs the native kernels, and a CPU that runs them")
+"""For tests that run mode "native-int8"."""
 
 
 def params(*modes: str) -> list[object]:

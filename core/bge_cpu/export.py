@@ -26,7 +26,7 @@ from bge_cpu.checkpoint.record import EXPORT_MODES, FORMAT, RECORD, TENSORS
 from bge_cpu.checkpoint.weights import Weights, header_bytes, write_safetensors
 from bge_cpu.engines import thread_limit
 from bge_cpu.engines.gated import artifact
-from bge_cpu.errors import BgeCpuError, InputError
+from bge_cpu.errors import BgeCpuError, InputError, shown
 from bge_cpu.graph import build
 from bge_cpu.graph.feed import Batch
 from bge_cpu.graph.linear import Float32, Int8
@@ -80,7 +80,7 @@ def export(
         BgeCpuError: The folder cannot be written, for instance because the disk is full; nothing is left behind.
     """
     if mode not in EXPORT_MODES:
-        raise InputError(f"mode of an export is one of {', '.join(EXPORT_MODES)}, not {mode!r}")
+        raise InputError(f"mode of an export is one of {', '.join(EXPORT_MODES)}, not {shown(mode)}")
     check_share(min_fidelity, "min_fidelity")
     place = _free_place(out)
     checkpoint = open_checkpoint(model, revision=revision, local_files_only=local_files_only)
@@ -127,14 +127,15 @@ def _check_links(folder: Path) -> None:
 def _free_place(out: str | Path) -> Path:
     """Where the folder will stand, with symbolic links followed."""
     if not isinstance(out, str | Path) or not str(out):
-        raise InputError(f"out is a folder's name, not {out!r}")
+        raise InputError(f"out is a folder's name, not {shown(out)}")
     try:
         place = Path(out).expanduser().resolve()
         taken = place.exists() and (not place.is_dir() or any(place.iterdir()))
         parent = next((parent for parent in place.parents if parent.exists()), place)
         mounted = place.is_mount()
     except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"{str(out)[:200]!r} is no folder to write to: {error}") from error
+        reason = shown(getattr(error, "strerror", None) or str(error), 100)
+        raise InputError(f"{shown(str(out), 200)} is no folder to write to: {reason}") from error
     if taken:
         raise InputError(f"{place} exists and is not an empty folder", hint="name a new folder; nothing is overwritten")
     if not parent.is_dir():

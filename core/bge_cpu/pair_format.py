@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from bge_cpu.errors import CheckpointError
 
-# A hieroglyph, a private character, a letter of a single psalter: what a tokenizer makes of the unknown.
+# Characters in hardly any vocabulary: a hieroglyph, one of private use, a letter known from a single psalter. Their ids
+# show what a tokenizer makes of the unknown.
 _RARE = ("\U00013000", "\ue000", "\ua66e")
 _ALPHABETS = (
     "abcdefghijklmnopqrstuvwxyz",

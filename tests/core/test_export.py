@@ -76,6 +76,10 @@ def test_what_is_there_is_not_touched(tiny_xlmr: Path, tmp_path: Path) -> None:
 def test_other_modes_and_exported_folders_are_refused(tiny_xlmr: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="mode of an export is one of onnx, onnx-int8, native-int8, not 'fp32'"):
         export(tiny_xlmr, tmp_path / "out", mode="fp32")
+    for arguments in ({"out": "a" * 10_000}, {"out": ["a" * 10_000]}, {"mode": "a" * 10_000}):
+        with pytest.raises(InputError) as caught:
+            export(**{"model": tiny_xlmr, "out": tmp_path / "out", "mode": "onnx"} | arguments)  # type: ignore[arg-type]
+        assert len(str(caught.value)) < 400
     out = export(tiny_xlmr, tmp_path / "out", mode="onnx")
     with pytest.raises(InputError, match="itself an exported folder"):
         export(out, tmp_path / "again", mode="onnx")

@@ -101,7 +101,7 @@ class _Waiting:
         self._items.append(shard)
 
     def until_there_is_room(self, size: int) -> Iterator[Scored | Shard]:
-        """Those that come home first, until another row of so many bytes may go, or none is left."""
+        """What became of the first rows, each waited for, until there is room for another of so many bytes."""
         while self._rows and (self._rows >= self._most or self._bytes + size > _BYTES_ON_THE_WAY):
             yield self._next()
 

@@ -8,7 +8,7 @@ import importlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,10 @@ from bge_cpu.errors import CheckpointError, InputError, shown
 
 MINI = Path(__file__).parents[1] / "mini"
 _LAYERS = {"num_hidden_layers", "n_layers", "n_layer", "num_layers", "encoder_layers", "decoder_layers"}
+_LAYERS |= {"num_decoder_layers", "num_hidden_groups", "inner_group_num", "num_feedforward_networks", "block_sizes"}
+_LAYERS |= {"num_local_experts", "num_experts", "n_routed_experts", "num_blocks", "depth"}
+"""The numbers in config.json of modules that transformers makes one by one, before it looks at any tensor."""
+
 _MOST_LAYERS = 1_000
 _MOST = 2**31 - 1  # of any other whole number in config.json
 _HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
@@ -165,9 +169,11 @@ def _config(folder: Path) -> dict[str, Any]:
         if not isinstance(config.get(key, 0), int) and not (key == "pad_token_id" and config[key] is None):
             raise CheckpointError(f"{key} in {folder / 'config.json'} is a whole number, not {shown(config[key])}")
     for key, value in config.items():
-        most = _MOST_LAYERS if key in _LAYERS else _MOST
-        if isinstance(value, int) and abs(value) > most:
-            raise CheckpointError(f"{key} in {file} is a number beyond {most:,}, which no model has")
+        if isinstance(value, int) and abs(value) > _MOST:
+            raise CheckpointError(f"{key} in {file} is a number beyond {_MOST:,}, which no model has")
+    for key, value in _layers(config):
+        if value > _MOST_LAYERS:
+            raise CheckpointError(f"{key} in {file} is a number beyond {_MOST_LAYERS:,}, which no model has")
     if position_offset(config) < 0:
         raise CheckpointError(f"pad_token_id in {file} is {config['pad_token_id']}, the id of no token")
     found = str(architectures[0])
@@ -178,6 +184,18 @@ def _config(folder: Path) -> dict[str, Any]:
     if labels != 1:
         raise CheckpointError(f"{folder} is a classifier with {labels} labels; a reranker has 1")
     return config
+
+
+def _layers(part: Any, key: str = "") -> Iterator[tuple[str, int]]:
+    """The numbers of layers and their like that a part of config.json names, and the key of each."""
+    if isinstance(part, dict):
+        for name, inner in part.items():
+            yield from _layers(inner, name)
+    elif isinstance(part, list):
+        for inner in part:
+            yield from _layers(inner, key)
+    elif isinstance(part, int) and key in _LAYERS:
+        yield key, part
 
 
 def _check_headers(files: Iterable[Path], *, exported: bool) -> None:

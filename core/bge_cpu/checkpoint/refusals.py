@@ -56,7 +56,8 @@ def no_weights(where: str, names: Iterable[str]) -> CheckpointError:
 
 def no_tokenizer(folder: Path) -> CheckpointError:
     """The error for a folder without tokenizer.json."""
-    needs = {"vocab.txt": "", "vocab.json": "", "tokenizer.model": " sentencepiece protobuf"}
+    needs = {"vocab.txt": "", "tokenizer.model": " sentencepiece protobuf"}
+    needs |= {"vocab.json": ""} if (folder / "merges.txt").is_file() else {}  # half of a tokenizer without it
     needs |= dict.fromkeys(("sentencepiece.bpe.model", "spiece.model", "spm.model"), " sentencepiece protobuf")
     found = next((name for name in needs if (folder / name).is_file()), None)
     download = f"hf download OWNER/NAME tokenizer.json --local-dir {folder}"

@@ -178,6 +178,9 @@ class TorchEngine:
         try:
             with torch.inference_mode():
                 output = self._model(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+        except Exception as error:  # whatever a strange config.json or damaged weights set off in there
+            reason = (str(error) or type(error).__name__).strip().splitlines()[0]
+            raise CheckpointError(f"the model cannot run pairs of {longest:,} tokens: {reason}") from error
         finally:
             torch.set_num_threads(before)
         logits: NDArray[np.float32] = output.logits[:, 0].float().numpy()

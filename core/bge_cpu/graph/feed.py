@@ -111,7 +111,7 @@ class Batch:
         self._mask = graph.add("Cast", "attention_mask", to=TensorProto.INT32)
 
     def positions(self, table: str) -> str:
-        """The tokens' rows of the position table, counted from each pair's first token, as `engines.onnx.pack` does."""
+        """The tokens' rows of the position table, counted from each pair's first token, as `engines.packing` does."""
         graph = self._graph
         if not self._a.position_offset:
             places = graph.add("CumSum", "attention_mask", graph.constant(1), exclusive=1)

@@ -122,7 +122,7 @@ class Team:
 
     @property
     def recalls(self) -> int:
-        """How often the helpers have been called back; what `help` wants to know of the moment a thread was idle."""
+        """How often the helpers were called back so far; a thread that is idle reads it and passes it to `help`."""
         return int(self._c.bge_team_recalls(self.address))
 
     def help(self, scratch: Scratch, recalls: int) -> int:

@@ -62,6 +62,8 @@ class Packed:
 def pack_matrix(matrix: Float, kind: MatrixClass) -> Packed:
     """Quantise a matrix and lay it out.
 
+    The scale of a row with a value that is not finite is not finite either, and its codes mean nothing.
+
     Args:
         matrix: float32, (outputs, inputs), both multiples of 32.
         kind: For which kernels.
@@ -72,10 +74,11 @@ def pack_matrix(matrix: Float, kind: MatrixClass) -> Packed:
     peaks = np.maximum.reduceat(np.abs(matrix), starts, axis=1)
     most = _MOST // len(starts) if kind.group else 1
     peak = peaks.max(axis=1, keepdims=True)
-    scales = np.where(peak > 0, peak / np.float32(kind.largest * most), np.float32(1)).astype(np.float32)
-    multipliers = np.ceil(peaks / (scales * np.float32(kind.largest))).clip(1, most).astype(np.int32)
-    each = np.repeat(multipliers, size, axis=1)[:, :inputs]
-    codes = np.rint(matrix / (scales * each)).clip(-kind.largest, kind.largest).astype(np.int8)
+    scales = np.where(peak == 0, np.float32(1), peak / np.float32(kind.largest * most)).astype(np.float32)
+    with np.errstate(invalid="ignore"):  # what is not finite
+        multipliers = np.ceil(peaks / (scales * np.float32(kind.largest))).clip(1, most).astype(np.int32)
+        each = np.repeat(multipliers, size, axis=1)[:, :inputs]
+        codes = np.rint(matrix / (scales * each)).clip(-kind.largest, kind.largest).astype(np.int8)
     twice = np.ascontiguousarray(multipliers.reshape(panels, kind.panel, -1).transpose(0, 2, 1)) * np.int32(0x10001)
     return Packed(
         codes=np.ascontiguousarray(codes.reshape(panels, kind.panel, inputs // 4, 4).transpose(0, 2, 1, 3)),

@@ -23,7 +23,9 @@ def busy_seconds(root: Path = Path("/")) -> float | None:
 
 
 class Others:
-    """Which share of this process's CPUs all others take from now on, children of this process that ended apart.
+    """Measures which share of this process's CPUs other processes take from now on.
+
+    Children of this process count as its own once they have ended and been waited for.
 
     Args:
         root: Where /proc lies.

@@ -83,7 +83,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def artifacts(cache: Path) -> list[tuple[Path, Manifest | None]]:
-    """The artifacts in a cache, each with its manifest, and with None what builds left that were stopped."""
+    """The artifacts in a cache, each with its manifest; and what stopped builds left, each with None."""
     if not cache.is_dir():
         return []
     folders = [folder for folder in sorted(cache.iterdir()) if folder.is_dir() and not folder.is_symlink()]

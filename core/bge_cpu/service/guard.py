@@ -218,7 +218,7 @@ class _Body:
             more = message.get("more_body", False)
 
     async def receive(self) -> Message:
-        """The body once, then what the connection says."""
+        """For the application: the body, whole, at the first call; then what the server says of the connection."""
         if not self._left:
             return await self._receive()
         self._left = False

@@ -148,7 +148,7 @@ class _Supervisor(Multiprocess):
 
 
 def _divided(settings: Settings) -> Settings:
-    """The same, the CPUs divided among the processes.
+    """The settings of each process: as they were given, but with its share of the CPUs.
 
     Raises:
         InputError: More processes than CPUs.

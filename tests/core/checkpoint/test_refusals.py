@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import socket
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,6 +122,11 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
         r"no tokenizer\.json, but sentencepiece\.bpe\.model\nhint: .*hf download .* pip install transformers sentencep",
     ),
     "no tokenizer, words": (without_tokenizer("vocab.txt"), r"but vocab\.txt\nhint: .*pip install transformers, then"),
+    "no tokenizer, merges": (
+        without_tokenizer("vocab.json", "merges.txt"),
+        r"but vocab\.json\nhint: .*save_pretrained",
+    ),
+    "no tokenizer, half of one": (without_tokenizer("vocab.json"), r"has no tokenizer\.json\nhint: fetch it from"),
     "no tokenizer at all": (without_tokenizer(), "hint: fetch it from the model's repository: hf download OWNER/NAME"),
     "config nested": (replaced("config.json", '{"a": ' + "[" * 100_000), r"config\.json is not JSON: .*too deeply"),
     "record nested": (replaced("bge_cpu.json", "[" * 100_000), r"bge_cpu\.json is damaged: .*nested too deeply"),
@@ -180,6 +186,9 @@ def test_code_of_a_models_own_is_named_as_the_reason(folder: Path, model_type: s
         ("num_hidden_layers", 10**9),
         ("num_hidden_layers", 10**4_000),
         ("num_hidden_layers", 400),
+        ("num_hidden_groups", 10**9),
+        ("block_sizes", [1, 10**9]),
+        ("text_config", {"num_hidden_layers": 10**9}),
         ("hidden_size", 2**31 - 1),
         ("intermediate_size", 2**31 - 1),
         ("vocab_size", 2**31 - 1),
@@ -190,7 +199,7 @@ def test_code_of_a_models_own_is_named_as_the_reason(folder: Path, model_type: s
     ],
 )
 def test_numbers_that_do_not_fit_the_tensors_end_before_anything_is_built(
-    folder: Path, mode: str, key: str, value: int
+    folder: Path, mode: str, key: str, value: object
 ) -> None:
     configure(folder, **{key: value})
     with pytest.raises(CheckpointError) as caught:
@@ -237,6 +246,14 @@ def test_other_kinds_of_tensors_in_an_exported_folder_are_refused(tiny_xlmr: Pat
         ("onnx-int8", "roberta.embeddings.word_embeddings.weight"),
         ("onnx-int8", "roberta.encoder.layer.0.attention.self.value.weight"),
         ("onnx-int8", "roberta.encoder.layer.0.intermediate.dense.weight"),
+        *(
+            pytest.param("native-int8", f"roberta.{name}.weight", marks=modes.needs_kernels)
+            for name in (
+                "embeddings.word_embeddings",
+                "encoder.layer.0.attention.self.value",
+                "encoder.layer.0.intermediate.dense",
+            )
+        ),
         pytest.param(
             "int8", "roberta.encoder.layer.0.intermediate.dense.weight", marks=[modes.needs_torch, pytest.mark.slow]
         ),
@@ -246,7 +263,9 @@ def test_values_that_int8_would_hide_are_refused(folder: Path, mode: str, value:
     tensors = load_file(folder / WEIGHTS)
     tensors[name][7, 3] = value
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    with pytest.raises(CheckpointError, match=f"tensor {name} holds values that are not finite, first in row 7"):
+    refused = pytest.raises(CheckpointError, match=f"tensor {name} holds values that are not finite, first in row 7")
+    with refused, warnings.catch_warnings():
+        warnings.simplefilter("error")  # numpy's
         Reranker.load(folder, mode=mode, min_fidelity=None, cache_dir=folder.parent / "cache")
 
 

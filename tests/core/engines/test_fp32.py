@@ -1,13 +1,15 @@
 """Mode "fp32": what it runs beyond the architectures of the ONNX modes."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from bge_cpu import Reranker
+from bge_cpu import CheckpointError, Reranker
 from tests import checkpoints
 from tests.modes import needs_torch
 
@@ -33,6 +35,17 @@ def test_fp32_runs_other_architectures_of_transformers(tmp_path: Path) -> None:
     assert Reranker.load(tmp_path, mode="fp32").score([("panda", "the giant panda")]) == pytest.approx(
         [expected], abs=TOLERANCE
     )
+
+
+@needs_torch
+@pytest.mark.parametrize("mode", ["fp32", "int8"])
+def test_what_a_model_raises_at_a_pair_is_our_error(tiny_xlmr: Path, tmp_path: Path, mode: str) -> None:
+    folder = Path(shutil.copytree(tiny_xlmr, tmp_path / "copy"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"chunk_size_feed_forward": 1_000}))
+    reranker = Reranker.load(folder, mode=mode, min_fidelity=None, cache_dir=tmp_path / "cache")
+    with pytest.raises(CheckpointError, match=r"the model cannot run pairs of \d+ tokens: The dimension .* 1000"):
+        reranker.score([("panda", "a bear")])
 
 
 LOAD = """
