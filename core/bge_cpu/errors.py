@@ -81,7 +81,7 @@ def shown(value: object, most: int = 40) -> str:
     try:
         text = repr(value[:most] if isinstance(value, str | bytes) else value)
     except Exception:  # a number of thousands of digits, lists within lists without end
-        return f"a {type(value).__name__}"
+        return f"<{type(value).__name__}>"
     return text if len(text) <= most else text[: most - 3] + "..."
 
 

@@ -119,8 +119,8 @@ def test_errors_show_a_few_characters_at_most(tiny_reranker: Reranker, call: Cal
 def test_shown() -> None:
     assert shown("short") == "'short'"
     assert shown("x" * 10_000_000) == "'" + "x" * 36 + "..."
-    assert shown(10**5_000) == "a int" or shown(10**5_000).endswith("...")
-    assert shown(NESTED) in ("a list", "[" * 37 + "...")
+    assert shown(10**5_000) == "<int>" or shown(10**5_000).endswith("...")
+    assert shown(NESTED) in ("<list>", "[" * 37 + "...")
     assert shown(3) == "3"
 
 

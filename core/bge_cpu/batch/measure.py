@@ -14,7 +14,7 @@ _ENOUGH = 5.0  # seconds
 
 
 def answers(task: dict[str, Any]) -> Iterator[dict[str, float]]:
-    """The seconds that some of the windows took, a few for each thread at a time, and their tokens.
+    """How long scoring takes here: the windows, a few per thread at a time, for some seconds; these, and the tokens.
 
     Args:
         task: The keywords of `Reranker.load`, and each window's ids and token types.

@@ -1,4 +1,4 @@
-"""Part of step 1: which checkpoint it is, by what its files hold, wherever they lie."""
+"""Part of loading: which checkpoint it is, by what its files hold, wherever they lie."""
 
 import hashlib
 import os

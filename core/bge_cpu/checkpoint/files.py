@@ -1,4 +1,4 @@
-"""Part of step 1: a checkpoint's files are read with care: regular ones only, and no more than they may hold."""
+"""Part of loading: a checkpoint's files are read with care: regular ones only, and no more than they may hold."""
 
 import json
 import stat

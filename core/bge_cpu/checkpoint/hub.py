@@ -1,4 +1,4 @@
-"""Part of step 1: a Hub id -> the folder of one commit in the Hub's own cache.
+"""Part of loading: a Hub id -> the folder of one commit in the Hub's own cache.
 
 huggingface_hub does the work (and shows the progress of a download); this module decides when it may call out: never
 when told so or when HF_HUB_OFFLINE is set, and never for a pinned commit that is cached.
@@ -68,7 +68,10 @@ def fetch(repo: str, *, revision: str | None, local_files_only: bool) -> tuple[P
             cached = _cached(repo, revision)
             if cached and cached[1] == info.sha:
                 return cached
-        folder = Path(snapshot_download(repo, revision=revision, allow_patterns=_FILES))
+        begun = _watch(repo)
+        folder = _answer(
+            lambda: Path(snapshot_download(repo, revision=revision, allow_patterns=_FILES)), 3 * wait, begun=begun
+        )
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.GatedRepoError) as error:
         raise CheckpointError(
             f"the Hub refused {repo} (revision {revision or 'main'}): {_first_line(error)}",
@@ -93,11 +96,28 @@ def fetch(repo: str, *, revision: str | None, local_files_only: bool) -> tuple[P
     return folder, folder.name
 
 
-def _answer(ask: Callable[[], T], seconds: float) -> T:
-    """What the Hub answers, if it does within some seconds: a name server knows nothing of an HTTP client's timeout.
+def _watch(repo: str) -> Callable[[], bool]:
+    """A function that says whether any part of a repository's files has come since it was made."""
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
+
+    def held() -> int:
+        parts = [file for part in ("blobs", "snapshots") for file in folder.glob(f"{part}/**/*")]
+        return sum(file.lstat().st_size for file in parts if file.is_file())
+
+    before = held()
+    return lambda: held() > before
+
+
+def _answer(ask: Callable[[], T], seconds: float, *, begun: Callable[[], bool] = lambda: False) -> T:
+    """What the Hub answers, if it does within some seconds; some of huggingface_hub's calls know no timeout.
+
+    Args:
+        ask: Calls the Hub. Where nobody waits for it any more, it goes on in its thread.
+        seconds: How long the answer may take.
+        begun: Asked after these seconds: is it on its way? Then there is no limit, since a download has its own.
 
     Raises:
-        TimeoutError: It did not.
+        TimeoutError: There was no answer, and none had begun.
     """
     outcome: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
 
@@ -111,7 +131,9 @@ def _answer(ask: Callable[[], T], seconds: float) -> T:
     try:
         found, error = outcome.get(timeout=seconds)
     except Empty:
-        raise TimeoutError(f"no answer within {seconds:g} s") from None
+        if not begun():
+            raise TimeoutError(f"no answer within {seconds:g} s") from None
+        found, error = outcome.get()
     if error is not None:
         raise error
     return cast(T, found)

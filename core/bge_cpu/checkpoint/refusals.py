@@ -1,4 +1,4 @@
-"""Part of step 1: a folder or repository that holds something else than a cross-encoder: what it is, and what to do."""
+"""Part of loading: a folder or repository that holds no cross-encoder: what it is, and what to do."""
 
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath

@@ -1,4 +1,4 @@
-"""Part of step 1: safetensors files -> named arrays, as views of the mapped files wherever possible; and back."""
+"""Part of loading: safetensors files -> named arrays, as views of the mapped files wherever possible; and back."""
 
 import contextlib
 import json

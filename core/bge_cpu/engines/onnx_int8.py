@@ -4,7 +4,7 @@ Weights are INT8 per output channel, activations INT8 per token, and whole numbe
 score depends on nothing but its pair.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bge_cpu.checkpoint import Checkpoint
 from bge_cpu.checkpoint.architecture import Architecture
-from bge_cpu.checkpoint.weights import Tensors, Weights
+from bge_cpu.checkpoint.weights import Tensor, Tensors, Weights
 from bge_cpu.engines.onnx import OnnxEngine
 from bge_cpu.graph import build
 from bge_cpu.graph.linear import Int8
@@ -67,17 +67,17 @@ def _tensors(checkpoint: Checkpoint, architecture: Architecture, largest: int) -
     """
     weights = Weights(checkpoint.weights)
     architecture.check(weights, checkpoint.folder)
-    shapes = build(architecture, Int8())[1]
-    return len(shapes), _quantized(Balanced(weights), shapes, architecture.word_embeddings, largest)
+    wanted = list(architecture.tensors(int8=True))
+    return len(wanted), _quantized(Balanced(weights), wanted, architecture.word_embeddings, largest)
 
 
 def _quantized(
-    balanced: Balanced, shapes: Mapping[str, tuple[int, ...]], word_embeddings: str, largest: int
+    balanced: Balanced, wanted: Sequence[Tensor], word_embeddings: str, largest: int
 ) -> Iterator[tuple[str, NDArray[Any]]]:
-    """The tensors of the given names, each made when it is asked for; a matrix in float32 is never in memory whole."""
-    matrices = [name for name in shapes if f"{name}.scales" in shapes]
-    for name in shapes:
-        if name not in matrices and not name.endswith(".scales"):
+    """The wanted tensors, each made when it is asked for; a matrix in float32 is never in memory whole."""
+    matrices = [name for name, _, is_codes in wanted if is_codes]
+    for name, _, is_codes in wanted:
+        if not is_codes and not name.endswith(".scales"):
             yield name, balanced[name]
     scales = {}
     for name in matrices:  # twice through the matrices: their scales are float32, and those stand first in the file

@@ -76,11 +76,12 @@ def read(folder: str | Path, *, split: str = "test", first_stage: str | None = N
         ranking=read_run(rankings) if rankings else None,
         first_stage=rankings.name if rankings else BM25,
         excluded=read_pairs(excluded) if excluded else {},
-        notes={"documents without text (left out)": len(corpus) - len(documents)} | _strangers(grades, queries, corpus),
+        notes={"documents without text (left out)": len(corpus) - len(documents)}
+        | _unknown_ids(grades, queries, corpus),
     )
 
 
-def _strangers(grades: Grades | None, queries: Mapping[str, str], corpus: Mapping[str, str]) -> dict[str, int]:
+def _unknown_ids(grades: Grades | None, queries: Mapping[str, str], corpus: Mapping[str, str]) -> dict[str, int]:
     """How many ids of the grades are in none of the other files."""
     judged = grades or {}
     unknown = sum(key not in corpus for query in queries for key, grade in judged.get(query, {}).items() if grade > 0)

@@ -92,7 +92,7 @@ def time_in_words(seconds: float | None) -> str:
 
 
 def count(number: int, one: str, many: str) -> str:
-    """A number of things.
+    """A number and what it counts, in words.
 
     >>> count(1, "query", "queries"), count(1200, "query", "queries")
     ('1 query', '1,200 queries')

@@ -1,4 +1,4 @@
-"""What has threads of its own in compiled code, and a process that forks: the child has the object, not the threads."""
+"""Objects of libraries that keep threads: a forked process inherits the object, but not its threads."""
 
 import ctypes
 import os
@@ -9,7 +9,7 @@ _KEPT: "weakref.WeakSet[Any]" = weakref.WeakSet()
 
 
 def keep_in_forks(thing: Any) -> None:
-    """Let an object never end in a process forked from this one, where it would wait for threads that stayed here.
+    """Never free an object in a process forked from this one, where that would wait for threads that stayed here.
 
     A forked process then exits, and drops the object, without a hitch; the memory is shared with its parent anyway.
     """

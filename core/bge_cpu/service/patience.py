@@ -38,7 +38,7 @@ class Patient(H11Protocol):
             self._stop_waiting()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is over."""
+        """The connection is closed; nothing is waited for."""
         self._stop_waiting()
         super().connection_lost(exc)
 

@@ -115,7 +115,7 @@ class Work:
         return Result(None, self.reranker.tokenizer.max_length)
 
     def learn(self, call: Call, tokens: int) -> None:
-        """Better the estimate of how many tokens a text has."""
+        """Correct the estimate of a text's tokens per character by a call that has been tokenized."""
         characters = sum(len(call.query) + len(document) for document in call.documents)
         self._tokens_per_character += 0.1 * (tokens / max(1, characters) - self._tokens_per_character)
 

@@ -1,6 +1,7 @@
 """A Hub that hangs, and proxies that no client takes: seconds, then the cache with a warning, or a clear error."""
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,33 @@ def silent() -> Iterator[str]:
 
 
 @pytest.fixture
+def stuck() -> Iterator[str]:
+    """A server that names a new commit, and answers nothing else."""
+    content = json.dumps({"id": REPO, "modelId": REPO, "sha": "f" * 40, "siblings": []}).encode()
+    closing = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if "/tree/" in self.path:
+                closing.wait()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    closing.set()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
 def home(tiny_xlmr: Path, tmp_path: Path) -> Path:
     """A Hub's cache that holds one commit of one model."""
     repo = tmp_path / "hub" / f"models--{REPO.replace('/', '--')}"
@@ -78,6 +107,14 @@ def test_where_nothing_is_cached_the_error_names_the_endpoint(tmp_path: Path, si
     found, _ = opened(tmp_path, HF_ENDPOINT=silent)
     assert f"is not whole in the Hub's cache, and {silent} did not deliver it" in found
     assert "\nhint: check network, proxy" in found
+
+
+def test_a_hub_that_hangs_at_a_new_commit_costs_seconds_too(home: Path, tmp_path: Path, stuck: str) -> None:
+    found, warnings = opened(home, HF_ENDPOINT=stuck)
+    assert found == COMMIT
+    assert f"the Hub at {stuck} did not answer (no answer within 6 s); using the cached commit {COMMIT}" in warnings
+    found, _ = opened(tmp_path / "empty", HF_ENDPOINT=stuck)
+    assert f"{stuck} did not deliver it: no answer within 6 s" in found
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "socks://127.0.0.1:9", "nonsense"])
