@@ -180,6 +180,8 @@ class TorchEngine:
                 output = self._model(**{name: torch.from_numpy(array) for name, array in inputs.items()})
         except Exception as error:  # whatever a strange config.json or damaged weights set off in there
             reason = (str(error) or type(error).__name__).strip().splitlines()[0]
+            if isinstance(error, MemoryError) or "allocate memory" in reason:  # the machine's lack, not the model's
+                raise
             raise CheckpointError(f"the model cannot run pairs of {longest:,} tokens: {reason}") from error
         finally:
             torch.set_num_threads(before)
