@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -110,10 +111,13 @@ def test_where_nothing_is_cached_the_error_names_the_endpoint(tmp_path: Path, si
 
 
 def test_a_hub_that_hangs_at_a_new_commit_costs_seconds_too(home: Path, tmp_path: Path, stuck: str) -> None:
-    found, warnings = opened(home, HF_ENDPOINT=stuck)
+    with ThreadPoolExecutor() as both:
+        cached = both.submit(opened, home, HF_ENDPOINT=stuck)
+        nothing = both.submit(opened, tmp_path / "empty", HF_ENDPOINT=stuck)
+    found, warnings = cached.result()
     assert found == COMMIT
     assert f"the Hub at {stuck} did not answer (no answer within 6 s); using the cached commit {COMMIT}" in warnings
-    found, _ = opened(tmp_path / "empty", HF_ENDPOINT=stuck)
+    found, _ = nothing.result()
     assert f"{stuck} did not deliver it: no answer within 6 s" in found
 
 
