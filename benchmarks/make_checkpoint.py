@@ -3,14 +3,15 @@
     python benchmarks/make_checkpoint.py OUT [--tokenizer tokenizer.json]
 
 The scores mean nothing; the shapes and the file size (2.27 GB) are the real model's, and so is the tokenizer where the
-folder `shared` lies beside the repository; else it is that of `mini`, which gives the same texts about as many tokens.
+folder `shared` lies beside the repository; else it is that of `mini`, which gives the same texts about as many tokens,
+with pieces that no text has up to the real one's size.
 """
 
 import argparse
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,6 +95,13 @@ def random_tensor(name: str, shape: tuple[int, ...], rng: np.random.Generator) -
     return np.full(shape, 1.0 if name.endswith("LayerNorm.weight") else 0.0, dtype=np.float32)
 
 
+def padded(tokenizer: dict[str, Any]) -> dict[str, Any]:
+    """A tokenizer.json whose pieces are as many as the checkpoint's rows: a much smaller one is another model's."""
+    pieces = tokenizer["model"]["vocab"]
+    pieces += [[f"\uf8ff{number}", -100.0] for number in range(len(pieces), VOCABULARY)]
+    return tokenizer
+
+
 def main() -> None:
     """Write the checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -108,7 +116,8 @@ def main() -> None:
     save_file(tensors, options.out / "model.safetensors", metadata={"format": "pt"})
     (options.out / "config.json").write_text(json.dumps(CONFIG, indent=1))
     (options.out / "tokenizer_config.json").write_text(json.dumps(TOKENIZER_CONFIG, indent=1))
-    shutil.copyfile(options.tokenizer, options.out / "tokenizer.json")
+    tokenizer = padded(json.loads(options.tokenizer.read_text(encoding="utf-8")))
+    (options.out / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
     size = sum(file.stat().st_size for file in options.out.iterdir())
     print(f"{options.out}: {len(tensors)} tensors, {size / 1e9:.2f} GB; tokenizer: {options.tokenizer}")
 
