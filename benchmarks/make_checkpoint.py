@@ -98,8 +98,8 @@ def random_tensor(name: str, shape: tuple[int, ...], rng: np.random.Generator) -
 def padded(tokenizer: dict[str, Any]) -> dict[str, Any]:
     """A tokenizer.json whose pieces are as many as the checkpoint's rows: a much smaller one is another model's."""
     pieces = tokenizer["model"]["vocab"]
-    pieces += [[f"\uf8ff{number}", -100.0] for number in range(len(pieces), VOCABULARY)]
-    return tokenizer
+    more = [[f"\uf8ff{number}", -100.0] for number in range(len(pieces), VOCABULARY)]
+    return tokenizer | {"model": tokenizer["model"] | {"vocab": pieces + more}}
 
 
 def main() -> None:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from bge_cpu import Reranker
 from bge_cpu.checkpoint import MINI
-from tests import checkpoints, pairs
+from tests import checkpoints
+from tests.pairs import LogitsOf, logits
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -53,7 +54,7 @@ def mini() -> Path:
 @pytest.fixture(scope="session")
 def real_pairs() -> list[tuple[str, str]]:
     """200 pairs of real queries and passages, Chinese and English, half of them relevant."""
-    chosen_pairs = []
+    pairs = []
     for name in ("trec_dl19", "stard_zh", "xquad_zh", "xquad_en", "cranfield"):
         folder = SHARED / "data/eval" / name
         if not folder.is_dir():
@@ -65,19 +66,19 @@ def real_pairs() -> list[tuple[str, str]]:
         judged = [line.split("\t") for line in (folder / "qrels.tsv").read_text().splitlines()]
         relevant = [row for row in judged if row[0] in queries and row[1] in corpus and int(row[2]) > 0]
         chosen = random.Random(name).sample(relevant, 20)
-        chosen_pairs += [(queries[query], corpus[document]) for query, document, *_ in chosen]
-        chosen_pairs += [(queries[query], random.Random(query).choice(list(corpus.values()))) for query, *_ in chosen]
-    return chosen_pairs
+        pairs += [(queries[query], corpus[document]) for query, document, *_ in chosen]
+        pairs += [(queries[query], random.Random(query).choice(list(corpus.values()))) for query, *_ in chosen]
+    return pairs
 
 
 @pytest.fixture(scope="session")
-def mini_logits(mini: Path, real_pairs: list[tuple[str, str]]) -> pairs.LogitsOf:
+def mini_logits(mini: Path, real_pairs: list[tuple[str, str]]) -> LogitsOf:
     """A mode's logits of the real pairs on `mini`; each mode computes them once."""
 
     @functools.cache
     def of(mode: str) -> NDArray[np.float32]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="cut to max_length")
-            return pairs.logits(mini, mode, real_pairs)
+            return logits(mini, mode, real_pairs)
 
     return of

@@ -28,4 +28,4 @@ def params(*modes: str) -> list[object]:
 
 def _marks(mode: str) -> list[pytest.MarkDecorator]:
     torch = [needs_torch, pytest.mark.slow] if MODES[mode] == "torch" else []  # slow: PyTorch's import alone takes long
-    return [*torch, needs_bf16] if mode == "bf16" else torch
+    return torch + {"bf16": [needs_bf16], "native-int8": [needs_kernels]}.get(mode, [])

@@ -12,18 +12,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-NAMES = ("README.md", "README.zh-CN.md")
-RIGHT = (
-    "A python waits in ambush and coils around its prey.",
-    "糖尿病足患者应注意足部清洁,避免感染,定期检查皮肤破损。",
-)
+RIGHT = {
+    "README.md": "A python waits in ambush and coils around its prey.",
+    "README.zh-CN.md": "糖尿病足患者应注意足部清洁,避免感染,定期检查皮肤破损。",
+}
+NAMES = tuple(RIGHT)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A Python block, what its reader has installed before it, and the output that is shown after it."""
+    """A Python block, what its reader has installed before it, what it puts first, and the output shown after it."""
 
     code: str
+    right: str
     installed: tuple[str, ...]
     output: str
 
@@ -34,7 +35,7 @@ def blocks(name: str) -> list[Block]:
     for section in re.split(r"^## ", (ROOT / name).read_text(encoding="utf-8"), flags=re.MULTILINE):
         installed = re.findall(r"^\$ pip install (.*?)(?:    #.*)?$", section, re.MULTILINE)
         for code, output in re.findall(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", section, re.DOTALL):
-            found.append(Block(code, tuple(installed), output))
+            found.append(Block(code, RIGHT[name], tuple(installed), output))
     return found
 
 
@@ -84,7 +85,7 @@ def _check(block: Block, python: Path) -> None:
     assert '"mini"' in block.code
     assert len(block.code.splitlines()) <= 12
     said = _run(str(python), "-c", block.code).splitlines()
-    assert said[0].endswith(RIGHT)
+    assert said[0].endswith(block.right)
     shown = block.output.splitlines()
     assert [line.split()[1:] for line in shown] == [line.split()[1:] for line in said[: len(shown)]]
     for ours, theirs in zip(shown, said, strict=False):  # INT8's last digits depend on the CPU

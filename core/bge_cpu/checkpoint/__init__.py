@@ -22,9 +22,24 @@ from bge_cpu.checkpoint.weights import FLOATS, header_bytes
 from bge_cpu.errors import CheckpointError, InputError, shown
 
 MINI = Path(__file__).parents[1] / "mini"
-_LAYERS = {"num_hidden_layers", "n_layers", "n_layer", "num_layers", "encoder_layers", "decoder_layers"}
-_LAYERS |= {"num_decoder_layers", "num_hidden_groups", "inner_group_num", "num_feedforward_networks", "block_sizes"}
-_LAYERS |= {"num_local_experts", "num_experts", "n_routed_experts", "num_blocks", "depth"}
+_LAYERS = {
+    "num_hidden_layers",
+    "n_layers",
+    "n_layer",
+    "num_layers",
+    "encoder_layers",
+    "decoder_layers",
+    "num_decoder_layers",
+    "num_hidden_groups",
+    "inner_group_num",
+    "num_feedforward_networks",
+    "block_sizes",
+    "num_local_experts",
+    "num_experts",
+    "n_routed_experts",
+    "num_blocks",
+    "depth",
+}
 """The numbers in config.json of modules that transformers makes one by one, before it looks at any tensor."""
 
 _MOST_LAYERS = 1_000
@@ -172,7 +187,7 @@ def _config(folder: Path) -> dict[str, Any]:
         if isinstance(value, int) and abs(value) > _MOST:
             raise CheckpointError(f"{key} in {file} is a number beyond {_MOST:,}, which no model has")
     for key, value in _layers(config):
-        if value > _MOST_LAYERS:
+        if abs(value) > _MOST_LAYERS:
             raise CheckpointError(f"{key} in {file} is a number beyond {_MOST_LAYERS:,}, which no model has")
     if position_offset(config) < 0:
         raise CheckpointError(f"pad_token_id in {file} is {config['pad_token_id']}, the id of no token")
@@ -186,16 +201,17 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _layers(part: Any, key: str = "") -> Iterator[tuple[str, int]]:
-    """The numbers of layers and their like that a part of config.json names, and the key of each."""
-    if isinstance(part, dict):
-        for name, inner in part.items():
-            yield from _layers(inner, name)
-    elif isinstance(part, list):
-        for inner in part:
-            yield from _layers(inner, key)
-    elif isinstance(part, int) and key in _LAYERS:
-        yield key, part
+def _layers(config: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    """The numbers of layers and their like that config.json names, however deep, and the key of each."""
+    parts = list(config.items())
+    while parts:
+        key, part = parts.pop()
+        if isinstance(part, dict):
+            parts += part.items()
+        elif isinstance(part, list):
+            parts += [(key, inner) for inner in part]
+        elif isinstance(part, int) and key in _LAYERS:
+            yield key, part
 
 
 def _check_headers(files: Iterable[Path], *, exported: bool) -> None:

@@ -12,6 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar, cast
 
 from huggingface_hub import HfApi, ModelInfo, constants, errors, snapshot_download
+from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import validate_repo_id
 
 from bge_cpu.checkpoint.files import read_object
@@ -60,17 +61,16 @@ def fetch(repo: str, *, revision: str | None, local_files_only: bool) -> tuple[P
             f"{repo} (revision {revision or 'main'}) is not in the Hub's cache, and {why}",
             hint=f"download it on a machine with network: hf download {repo}; or name a local folder, or mini",
         )
-    wait = float(constants.HF_HUB_ETAG_TIMEOUT)
     info = None
     try:
         if not pinned:
-            info = _answer(lambda: HfApi().model_info(repo, revision=revision, timeout=wait), wait)
+            info = _info(repo, revision)
             cached = _cached(repo, revision)
             if cached and cached[1] == info.sha:
                 return cached
         begun = _watch(repo)
         folder = _answer(
-            lambda: Path(snapshot_download(repo, revision=revision, allow_patterns=_FILES)), 3 * wait, begun=begun
+            lambda: Path(snapshot_download(repo, revision=revision, allow_patterns=_FILES)), 3 * _wait(), begun=begun
         )
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.GatedRepoError) as error:
         raise CheckpointError(
@@ -96,9 +96,19 @@ def fetch(repo: str, *, revision: str | None, local_files_only: bool) -> tuple[P
     return folder, folder.name
 
 
+def _wait() -> float:
+    """The seconds that a question to the Hub may take."""
+    return float(constants.HF_HUB_ETAG_TIMEOUT)
+
+
+def _info(repo: str, revision: str | None) -> ModelInfo:
+    """What the Hub says of a revision."""
+    return _answer(lambda: HfApi().model_info(repo, revision=revision, timeout=_wait()), _wait())
+
+
 def _watch(repo: str) -> Callable[[], bool]:
     """A function that says whether any part of a repository's files has come since it was made."""
-    folder = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
+    folder = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo, repo_type="model"))
 
     def held() -> int:
         parts = [file for part in ("blobs", "snapshots") for file in folder.glob(f"{part}/**/*")]
@@ -162,9 +172,8 @@ def _is_whole(snapshot: Path) -> bool:
 
 def _names(repo: str, commit: str) -> list[str]:
     """The names of a repository's files; none where the Hub does not tell."""
-    wait = float(constants.HF_HUB_ETAG_TIMEOUT)
     try:
-        return _named(_answer(lambda: HfApi().model_info(repo, revision=commit, timeout=wait), wait))
+        return _named(_info(repo, commit))
     except Exception:  # only a message would be better for it
         return []
 

@@ -8,7 +8,7 @@ import numpy as np
 from bge_cpu import extras
 from bge_cpu.errors import InputError
 
-with extras.needed("evaluation", "evaluation"):
+with extras.needed("evaluation", "evaluation"):  # here, since examples import this module directly
     import bm25s
 
 K1, B = 0.9, 0.4  # the parameters usual for passages: Anserini's, and BEIR's baseline

@@ -146,7 +146,7 @@ def _candidates(collection: Collection, queries: Sequence[str], count: int, note
 
 def _bm25(collection: Collection) -> Callable[[str, str, int], Candidates]:
     """BM25's best documents for a query, its text given, as many as are asked for."""
-    bm25 = needs_extra("bge_cpu.evaluation.bm25")
+    bm25 = importlib.import_module("bge_cpu.evaluation.bm25")
     ids, texts = list(collection.documents), list(collection.documents.values())
     if not any(term for text in texts for term in bm25.terms(text)):  # nothing that an index could hold
         return lambda query, text, count: []

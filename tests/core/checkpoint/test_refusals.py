@@ -186,6 +186,7 @@ def test_code_of_a_models_own_is_named_as_the_reason(folder: Path, model_type: s
         ("num_hidden_layers", 10**9),
         ("num_hidden_layers", 10**4_000),
         ("num_hidden_layers", 400),
+        ("num_hidden_layers", -2_000),
         ("num_hidden_groups", 10**9),
         ("block_sizes", [1, 10**9]),
         ("text_config", {"num_hidden_layers": 10**9}),

@@ -16,11 +16,10 @@ from bge_cpu.kernels import library as kernels
 from bge_cpu.kernels.model import Scratch
 from bge_cpu.quantization.fidelity import compare, spearman
 from tests.checkpoints import adversarial
+from tests.modes import needs_kernels
 from tests.pairs import MANY, PAIRS, LogitsOf, check_equal_in_any_company, logits
 
-pytestmark = pytest.mark.skipif(
-    kernels.available() is None, reason="needs the native kernels, and a CPU that runs them"
-)
+pytestmark = needs_kernels
 
 
 def test_close_to_float32_even_with_random_weights(tiny: Path) -> None:
