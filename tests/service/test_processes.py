@@ -2,14 +2,22 @@
 
 import os
 import signal
+import socket
 import threading
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
+import uvicorn
+from prometheus_client import CollectorRegistry
+from prometheus_client.multiprocess import MultiProcessCollector
+from starlette.types import Receive, Scope, Send
 
 from bge_cpu.machine.cpu import available_cpus
+from bge_cpu.service import metrics
+from bge_cpu.service.metrics import Metrics
+from bge_cpu.service.server import _Supervisor
 from tests.service.serving import SECONDS, TRAP, Service, figure, long_documents, serving, wait
 
 pytestmark = [pytest.mark.model, pytest.mark.slow, pytest.mark.skipif(available_cpus() < 2, reason="needs two CPUs")]
@@ -76,6 +84,42 @@ def test_a_killed_worker_is_replaced_and_stopping_loses_nothing() -> None:
         assert set(load.statuses) == {200}
         assert load.wrong == 0
         assert all(isinstance(error, _NOT_ACCEPTED) for error in load.failed)
+
+
+async def holding(scope: Scope, receive: Receive, send: Send) -> None:
+    """An application that holds two requests from its start."""
+    assert scope["type"] == "lifespan"
+    await receive()
+    Metrics().queued_requests.inc(2)
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+def test_what_a_worker_held_is_forgotten_even_if_it_dies_before_it_was_looked_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(metrics.DIRECTORY, str(tmp_path))
+    monkeypatch.setattr("signal.signal", lambda *given: None)  # this process keeps its handlers
+    held = MultiProcessCollector(CollectorRegistry())  # type: ignore[no-untyped-call]
+
+    def requests() -> float:
+        families = held.collect()  # type: ignore[no-untyped-call]
+        return float(sum(one.value for family in families for one in family.samples if "requests" in one.name))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        supervisor = _Supervisor(uvicorn.Config(holding, workers=1, lifespan="on"), [listener])
+        try:
+            supervisor.init_processes()
+            wait(lambda: requests() == 2)
+            os.kill(supervisor.processes[0].pid or 0, signal.SIGKILL)
+            supervisor.processes[0].join()
+            supervisor.keep_subprocess_alive()
+            wait(lambda: supervisor.processes[0].is_ready())
+            assert requests() == 2  # of the one that came in its place
+        finally:
+            supervisor.terminate_all()
+            supervisor.join_all()
 
 
 def test_stopping_finishes_what_was_accepted() -> None:

@@ -139,12 +139,15 @@ class _Supervisor(Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         """Replace workers that died, and forget what those held that are no more."""
+        known = self._seen | self._workers()  # a worker may die before it was looked after once
         super().keep_subprocess_alive()
         self._let_go()
-        now = {process.pid for process in self.processes if process.pid is not None}
-        for gone in self._seen - now:
+        self._seen = self._workers()
+        for gone in known - self._seen:
             metrics.forget(gone)
-        self._seen = now
+
+    def _workers(self) -> set[int]:
+        return {process.pid for process in self.processes if process.pid is not None}
 
 
 def _divided(settings: Settings) -> Settings:
