@@ -112,7 +112,7 @@ def test_what_a_worker_held_is_forgotten_even_if_it_dies_before_it_was_looked_af
         try:
             supervisor.init_processes()
             wait(lambda: requests() == 2)
-            os.kill(supervisor.processes[0].pid or 0, signal.SIGKILL)
+            supervisor.processes[0].process.kill()
             supervisor.processes[0].join()
             supervisor.keep_subprocess_alive()
             wait(lambda: supervisor.processes[0].is_ready())
